@@ -1,0 +1,1 @@
+"""The farm: one warm, parallel Ollama behind one proxy."""

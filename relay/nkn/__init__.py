@@ -1,0 +1,1 @@
+"""An NKN client for Python; usable alone."""

@@ -1,0 +1,83 @@
+"""Which headers cross a proxy, and which bytes may stand in them (RFC 9110 §5.5, §7.6.1).
+
+Pure; used by the relay for a peer's request and an upstream's answer, by the farm's proxy both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from wire import limits
+from wire.errors import bad_request
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
+        "te", "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+"""Headers about one connection only."""
+
+SET_BY_US = frozenset(
+    {"host", "content-length", "origin", "referer", "accept-encoding", "expect", "cookie", "x-relay-stream"}
+)
+"""Headers of a peer's request that the relay makes itself or that must not reach the upstream:
+Origin and Referer would be judged by Ollama's browser rules, an encoding would hide the lines."""
+
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Drop hop-by-hop headers and those that a Connection header names; order and case are kept."""
+    pairs = list(headers)
+    named = {
+        token.strip().lower()
+        for name, value in pairs
+        if name.lower() == "connection"
+        for token in value.split(",")
+    }
+    drop = HOP_BY_HOP | named
+    return [(name, value) for name, value in pairs if name.lower() not in drop]
+
+
+def from_peer(headers: Mapping[str, object]) -> dict[str, str]:
+    """The headers of a peer's request that go to the upstream.
+
+    Args:
+        headers: name → value as the peer's JSON has them; numbers and booleans are accepted as values.
+
+    Raises:
+        PeerFault: "bad_request" for a name that is no token, a value with CR, LF, NUL or beyond
+            latin-1, or more headers than the limits allow.
+    """
+    if len(headers) > limits.HEADERS_MAX:
+        raise bad_request(f"headers: {len(headers)} of them, at most {limits.HEADERS_MAX} are accepted")
+    pairs = [(name, _value(name, value)) for name, value in headers.items()]
+    return {name: value for name, value in end_to_end(pairs) if name.lower() not in SET_BY_US}
+
+
+def to_peer(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The headers of an upstream's answer that go to the peer, names in lower case.
+
+    Repeated names are joined by a comma; cookies of the owner's services stay at home.
+    """
+    kept: dict[str, str] = {}
+    for name, value in end_to_end(headers):
+        low = name.lower()
+        if low in {"set-cookie", "content-length"}:
+            continue
+        kept[low] = f"{kept[low]}, {value}" if low in kept else value
+    return kept
+
+
+def _value(name: str, value: object) -> str:
+    if not name or not _TOKEN.issuperset(name):
+        raise bad_request(f"headers: {name[:40]!r} is not a header name")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise bad_request(f"headers: the value of {name} must be a string")
+    text = str(value)
+    if len(text) > limits.HEADER_VALUE_MAX:
+        raise bad_request(f"headers: the value of {name} is longer than {limits.HEADER_VALUE_MAX} characters")
+    if any(char in text for char in "\r\n\0") or not text.isascii():
+        raise bad_request(f"headers: the value of {name} holds a character that no header may hold")
+    return text.strip()

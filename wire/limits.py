@@ -1,0 +1,121 @@
+"""Every number of the house, with its unit and the reason for it.
+
+Names end in their unit: _S seconds, _MS milliseconds, _B bytes; without one they count things.
+Knows nothing and imports nothing; read by every floor.
+"""
+
+from typing import Final
+
+# -- NKN, as its nodes and SDKs have it -------------------------------------------------
+DM_MAX_B: Final = 4_000_000
+"""Largest direct message the official SDKs accept, all destinations together."""
+NODE_FRAME_MAX_B: Final = 4 * 1024 * 1024
+"""A node closes the socket (1009) when a websocket message is larger."""
+NODE_PING_S: Final = 8.0
+"""A node pings this often; we ping as often, to notice a dead node ourselves."""
+NODE_PONG_TIMEOUT_S: Final = 10.0
+"""A node drops a client from whom it read neither message nor pong for this long."""
+PONG_S: Final = 4.0
+"""We send an unsolicited pong this often: pings do not keep a session, and an answer to the
+node's ping would queue behind its data on a slow path."""
+SILENCE_S: Final = 18.0
+"""Nothing at all from the node for two of its pings and a bit: the path is dead."""
+CHALLENGE_WAIT_S: Final = 5.0
+"""Both SDKs wait this long for a challenge and then register without one; so do we."""
+REGISTER_WAIT_S: Final = 10.0
+"""A node that has not answered setClient by then is given up."""
+DIAL_TIMEOUT_S: Final = 10.0
+"""TCP and websocket handshake with a node."""
+RPC_TIMEOUT_S: Final = 10.0
+"""One JSON-RPC call; as in both SDKs."""
+RPC_ANSWER_MAX_B: Final = 256 * 1024
+"""A node's answer about an address is below 1 KiB; anything near this is no node."""
+RECONNECT_MIN_S: Final = 1.0
+RECONNECT_MAX_S: Final = 64.0
+"""Back-off between attempts, doubled each time, with full jitter; as in both SDKs."""
+RESPONSE_TIMEOUT_S: Final = 5.0
+"""How long `send` waits for a reply or an acknowledgement; the JS SDK's default."""
+FRAGMENT_OVER_B: Final = 64 * 1024
+"""Larger websocket messages go in fragments: a node cuts a frame that takes over 10 s to arrive."""
+FRAGMENT_B: Final = 16 * 1024
+"""Size of such a fragment, each followed by a pong: passes at 2 kB/s."""
+OUTBOX_MAX_B: Final = 32 * 1024 * 1024
+"""Frames waiting for one node's socket; beyond it the sender is told (OutboxFull)."""
+SEEN_MAX: Final = 8192
+"""Message ids remembered per client for deduplication."""
+SEEN_TTL_S: Final = 300.0
+"""How long they are remembered; both SDKs use 300 s."""
+SEEN_REPLY_MAX_B: Final = 64 * 1024
+"""A reply up to this size is kept, to answer a repeated message again."""
+WAITERS_MAX: Final = 65_536
+"""Sent messages whose acknowledgement is awaited."""
+SHARED_KEYS_MAX: Final = 4096
+"""Peers whose box key is cached (0.18 ms each to make again)."""
+PATH_DEAD_SENDS: Final = 8
+PATH_DEAD_S: Final = 10.0
+"""A path on which at least this many messages went unacknowledged for this long, while another
+path's were acknowledged, is dead even if its socket is healthy."""
+HOLD_REPLY_S: Final = 0
+"""Replies and acknowledgements are never held by nodes; as in both SDKs."""
+
+# -- the development node ---------------------------------------------------------------
+DEVNODE_BLOCK_S: Final = 20.0
+"""Seconds between block-hash pushes; a real chain's first blocks come every 21 s."""
+DEVNODE_HOLD_MAX_B: Final = 16 * 1024 * 1024
+"""Memory for messages held for absent clients; the oldest go first."""
+DEVNODE_QUEUE_MAX_B: Final = 64 * 1024 * 1024
+"""Frames waiting for one slow client of the development node; then it is dropped."""
+DEVNODE_RPC_MAX_B: Final = 1024 * 1024
+"""Largest JSON-RPC request body."""
+
+# -- the relay --------------------------------------------------------------------------
+FRAME_TARGET_B: Final = 48 * 1024
+"""Lines gathered in one frame, so that it stays within 64 KiB on the wire."""
+FRAME_MAX_B: Final = 3_990_000
+"""A frame's JSON text; with sealing and signature it still is one direct message."""
+LINE_MAX_B: Final = 3_900_000
+"""One line of an upstream's answer; Ollama's own client accepts 8 MB lines, a DM does not."""
+CHUNK_B: Final = 32 * 1024
+"""Bytes of a body that is not lines, per frame; 43 KiB as base64."""
+BATCH_LINES: Final = 24
+BATCH_MS: Final = 80
+"""Lines per frame and how long a line may wait for company; both from the published contract."""
+REQUEST_ID_MAX: Final = 256
+"""Characters of a request's id."""
+JSON_DEPTH_MAX: Final = 200
+"""Nesting of a request; Python's parser gives up near 1,000 with another error."""
+TIMEOUT_MS: Final = 30_000
+TIMEOUT_MAX_MS: Final = 24 * 3600 * 1000
+"""`timeout_ms` of a request: the default of the contract, and a day."""
+CONNECT_TIMEOUT_S: Final = 5.0
+"""TCP connect to a target on this machine or LAN."""
+HEALTH_TIMEOUT_S: Final = 3.0
+"""One target's answer to a health question."""
+KEEPALIVE_S: Final = 10.0
+WORKERS: Final = 4
+WORKERS_MAX: Final = 1024
+QUEUE: Final = 64
+QUEUE_MAX: Final = 65_536
+QUEUE_WAIT_S: Final = 300.0
+"""A request that found no free worker by then is refused as busy."""
+RETRY_AFTER_MS: Final = 2_000
+"""Suggested pause to a peer refused as busy."""
+MAX_BODY_B: Final = 2_097_152
+MAX_BODY_LIMIT_B: Final = 2_900_000
+"""RELAY_MAX_BODY_B: the contract's default, and what still fits one DM as base64."""
+ANSWERED_MAX: Final = 8192
+ANSWERED_TTL_S: Final = 300.0
+"""Ids of ended requests remembered, so that a late copy is not executed again."""
+READ_B: Final = 64 * 1024
+"""One read from an upstream."""
+UNSENT_HIGH_B: Final = 1024 * 1024
+UNSENT_LOW_B: Final = 256 * 1024
+"""Bytes of a stream not yet written to a socket: above the first its upstream is not read on,
+below the second it is."""
+PATH_MAX: Final = 8192
+"""Characters of a request's path with its query."""
+HEADERS_MAX: Final = 64
+HEADER_VALUE_MAX: Final = 8192
+"""Headers of a request and the length of one."""
+CHUNKED_BODY_MAX_B: Final = 3_000_000
+"""A request's body after base64; it came in one DM."""
