@@ -1,1 +1,4 @@
-"""The farm: one warm, parallel Ollama behind one proxy."""
+"""The farm: one warm, parallel backend that speaks Ollama's API, behind one proxy.
+
+Imports `wire`, never `relay`; the relay reaches it only over HTTP.
+"""

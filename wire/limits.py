@@ -41,13 +41,15 @@ FRAGMENT_B: Final = 16 * 1024
 """Size of such a fragment, each followed by a pong: passes at 2 kB/s."""
 OUTBOX_MAX_B: Final = 32 * 1024 * 1024
 """Frames waiting for one node's socket; beyond it the sender is told (OutboxFull)."""
+RECEIPTS_MAX: Final = 4096
+"""While this much waits for a node's socket no receipts are added; delivery does not depend on them."""
 SEEN_MAX: Final = 8192
 """Message ids remembered per client for deduplication."""
 SEEN_TTL_S: Final = 300.0
 """How long they are remembered; both SDKs use 300 s."""
 SEEN_REPLY_MAX_B: Final = 64 * 1024
 """A reply up to this size is kept, to answer a repeated message again."""
-WAITERS_MAX: Final = 65_536
+WAITERS_MAX: Final = 16_384
 """Sent messages whose acknowledgement is awaited."""
 SHARED_KEYS_MAX: Final = 4096
 """Peers whose box key is cached (0.18 ms each to make again)."""
@@ -55,6 +57,8 @@ PATH_DEAD_SENDS: Final = 8
 PATH_DEAD_S: Final = 10.0
 """A path on which at least this many messages went unacknowledged for this long, while another
 path's were acknowledged, is dead even if its socket is healthy."""
+HOLD_FRAMES_S: Final = 120
+"""Nodes hold a relay's frames this long for a peer that is just reconnecting."""
 HOLD_REPLY_S: Final = 0
 """Replies and acknowledgements are never held by nodes; as in both SDKs."""
 
@@ -82,8 +86,6 @@ BATCH_MS: Final = 80
 """Lines per frame and how long a line may wait for company; both from the published contract."""
 REQUEST_ID_MAX: Final = 256
 """Characters of a request's id."""
-JSON_DEPTH_MAX: Final = 200
-"""Nesting of a request; Python's parser gives up near 1,000 with another error."""
 TIMEOUT_MS: Final = 30_000
 TIMEOUT_MAX_MS: Final = 24 * 3600 * 1000
 """`timeout_ms` of a request: the default of the contract, and a day."""
@@ -117,5 +119,7 @@ PATH_MAX: Final = 8192
 HEADERS_MAX: Final = 64
 HEADER_VALUE_MAX: Final = 8192
 """Headers of a request and the length of one."""
-CHUNKED_BODY_MAX_B: Final = 3_000_000
-"""A request's body after base64; it came in one DM."""
+READER_AHEAD_MAX: Final = 65_536
+"""Lines a peer's reader keeps while an earlier one is missing."""
+ASK_SILENCE_S: Final = 30.0
+"""`relay ask` gives up when nothing came for this long: three keepalives."""

@@ -1,0 +1,152 @@
+"""Embeddings: requests of /api/embed, /api/embeddings and /v1/embeddings, vectors, and their bodies.
+
+Pure. Called by `app`; the vectors come from the engine, not normalised.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from farm.embedded import card, fields, gojson
+from farm.embedded.ask import keep_alive_of
+from farm.embedded.words import RefusalError, unknown_model_pull
+
+_EMBED: fields.Spec = {
+    "model": fields.STRING,
+    "input": fields.ANY,
+    "truncate": fields.BOOL,
+    "dimensions": fields.INT,
+    "keep_alive": fields.ANY,
+    "options": fields.MAP,
+}
+_EMBEDDINGS: fields.Spec = {
+    "model": fields.STRING,
+    "prompt": fields.STRING,
+    "keep_alive": fields.ANY,
+    "options": fields.MAP,
+}
+_OPENAI: fields.Spec = {
+    "model": fields.STRING,
+    "input": fields.ANY,
+    "dimensions": fields.INT,
+    "encoding_format": fields.STRING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedAsk:
+    """What to embed.
+
+    Attributes:
+        model: the name as asked.
+        texts: one vector each; empty to only load the model.
+        truncate: cut long texts instead of refusing them.
+        dimensions: length of the vectors, 0 for all.
+        options: Ollama options as given.
+        keep_alive: as in `Ask`.
+        base64: /v1 only: vectors as base64 of little-endian 32-bit floats.
+    """
+
+    model: str
+    texts: tuple[str, ...]
+    truncate: bool = True
+    dimensions: int = 0
+    options: dict[str, Any] | None = None
+    keep_alive: float | None = None
+    base64: bool = False
+
+
+def read_embed(body: bytes) -> EmbedAsk:
+    """The body of /api/embed. Raises RefusalError in Ollama's words."""
+    given = fields.struct(body, "EmbedRequest", _EMBED)
+    keep_alive = keep_alive_of(given)
+    value = given.get("input", [])
+    if value == "":
+        value = []
+    texts = (value,) if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise RefusalError(400, "invalid input type")
+    name = given.get("model", "")
+    card.require(name, unknown_model_pull(name))
+    return EmbedAsk(
+        name,
+        tuple(texts),
+        given.get("truncate", True),
+        max(0, given.get("dimensions", 0)),
+        given.get("options"),
+        keep_alive,
+    )
+
+
+def read_embeddings(body: bytes) -> EmbedAsk:
+    """The body of the old /api/embeddings. Raises RefusalError in Ollama's words."""
+    given = fields.struct(body, "EmbeddingRequest", _EMBEDDINGS)
+    keep_alive = keep_alive_of(given)
+    name = given.get("model", "")
+    card.require(name, unknown_model_pull(name))
+    prompt = given.get("prompt", "")
+    texts = (prompt,) if prompt else ()
+    return EmbedAsk(name, texts, truncate=False, options=given.get("options"), keep_alive=keep_alive)
+
+
+def read_openai(body: bytes) -> EmbedAsk:
+    """The body of /v1/embeddings. Raises RefusalError in Ollama's words."""
+    given = fields.struct(body, "EmbedRequest", _OPENAI, empty="EOF")
+    value = given.get("input")
+    texts = [value] if isinstance(value, str) else value
+    if not texts or not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+        raise RefusalError(400, "invalid input", early=True)
+    name = given.get("model", "")
+    card.require(name, unknown_model_pull(name))
+    dimensions = max(0, given.get("dimensions", 0))
+    return EmbedAsk(
+        name, tuple(texts), dimensions=dimensions, base64=given.get("encoding_format") == "base64"
+    )
+
+
+def normalised(vector: Sequence[float], dimensions: int = 0) -> list[float]:
+    """The vector with length 1, cut to its first `dimensions` numbers before (0: all)."""
+    cut = vector[:dimensions] if dimensions else vector
+    length = math.sqrt(math.fsum(number * number for number in cut)) or 1.0
+    return [gojson.to_float32(number / length) for number in cut]
+
+
+def embed_body(
+    model: str, vectors: Sequence[Sequence[float]], *, total_ns: int, load_ns: int, tokens: int
+) -> bytes:
+    """The body of /api/embed: numbers with the digits that 32 bits need."""
+    rows = ",".join(_row(vector) for vector in vectors)
+    numbers = {"total_duration": total_ns, "load_duration": load_ns, "prompt_eval_count": tokens}
+    told = {name: number for name, number in numbers.items() if number and vectors}
+    tail = gojson.encode(told)[1:] if told else b"}"
+    comma = "," if told else ""
+    return f'{{"model":{gojson.encode(model).decode()},"embeddings":[{rows}]{comma}'.encode() + tail
+
+
+def embeddings_body(vector: Sequence[float]) -> bytes:
+    """The body of /api/embeddings: 64-bit numbers, not normalised."""
+    return gojson.encode({"embedding": list(vector)})
+
+
+def openai_body(ask: EmbedAsk, vectors: Sequence[Sequence[float]], tokens: int) -> bytes:
+    """The body of /v1/embeddings."""
+    write = _packed if ask.base64 else _row
+    rows = ",".join(
+        f'{{"object":"embedding","embedding":{write(vector)},"index":{index}}}'
+        for index, vector in enumerate(vectors)
+    )
+    usage = gojson.encode({"model": ask.model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+    return f'{{"object":"list","data":[{rows}],'.encode() + usage[1:] + b"\n"
+
+
+def _row(vector: Sequence[float]) -> str:
+    return f"[{','.join(map(gojson.float32, vector))}]"
+
+
+def _packed(vector: Sequence[float]) -> str:
+    return f'"{base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()}"'

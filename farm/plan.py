@@ -1,0 +1,57 @@
+"""What to start, as data: the engine child's command line and environment.
+
+Pure. Called by the embedded backend's runner; knows no process and no engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+KEY_VARIABLE = "FARM_ENGINE_KEY"
+"""The engine's access key travels in the environment: a command line is shown to every user."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """One engine child.
+
+    Attributes:
+        model: path of the GGUF file.
+        slots: streams that run at the same time.
+        slot_tokens: context of each in tokens.
+        threads: compute threads.
+        batch: tokens per prefill step.
+    """
+
+    model: str
+    slots: int
+    slot_tokens: int
+    threads: int
+    batch: int
+
+    def argv(self, python: str) -> list[str]:
+        """The command line: the plan itself as one JSON argument of `farm.engine`."""
+        return [python, "-m", "farm.engine", json.dumps(asdict(self))]
+
+    def environment(self, inherited: Mapping[str, str], *, root: str, key: str) -> dict[str, str]:
+        """The child's environment.
+
+        Args:
+            inherited: the farm's own.
+            root: folder that holds the package `farm`.
+            key: what callers of the engine must present.
+        """
+        paths = [root, *filter(None, [inherited.get("PYTHONPATH")])]
+        # OpenMP's threads spin at barriers by default, which costs a factor of 5 to 10 as soon as
+        # anything else wants a core; an owner who set the variable is left alone.
+        waiting = inherited.get("OMP_WAIT_POLICY", "PASSIVE")
+        own = {"PYTHONPATH": os.pathsep.join(paths), "OMP_WAIT_POLICY": waiting, KEY_VARIABLE: key}
+        return {**inherited, **own}
+
+
+def engine_threads(cores: int) -> int:
+    """Compute threads on a machine with so many cores: one is left to the HTTP side, one is the least."""
+    return max(1, cores - 1)

@@ -1,0 +1,139 @@
+"""The command lines of a peer: `ask`, `ping`, `info`. Called by `cli`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from relay import keyfile
+from relay.nkn import DEFAULT_SEEDS, AddressError
+from relay.nkn.address import normalise
+from relay.peer import Peer, PeerError, connect, text_of
+from wire import redact
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one of the commands; 0 done, 1 the relay did not answer or the request failed, 2 arguments."""
+    options = _parser().parse_args(words)
+    try:
+        options.address = normalise(options.address)
+    except AddressError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        return asyncio.run(_run(options))
+    except PeerError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("address", help="what the relay printed behind `→ NKN ready:`")
+    shared.add_argument("--rpc", action="append", metavar="URL", help="NKN RPC server; may be repeated")
+    shared.add_argument("--seed-file", type=Path, help="your identity, made if missing (default: a new one)")
+    parser = argparse.ArgumentParser(prog="relay")
+    commands = parser.add_subparsers(dest="command", required=True)
+    ask = commands.add_parser("ask", parents=[shared], help="ask a model and print its words")
+    ask.add_argument("prompt")
+    ask.add_argument("--model", help="default: the first that the relay's service lists")
+    ask.add_argument("--timeout-ms", type=int, default=120_000, help="longest silence of the model")
+    ask.add_argument("--predict", type=int, help="at most so many tokens")
+    ask.add_argument("--quiet", action="store_true", help="only the words, no table")
+    ping = commands.add_parser("ping", parents=[shared], help="round-trip time over NKN")
+    ping.add_argument("--count", type=int, default=5)
+    commands.add_parser("info", parents=[shared], help="what the relay offers")
+    return parser
+
+
+async def _run(options: argparse.Namespace) -> int:
+    seed = keyfile.read_or_create_seed(options.seed_file) if options.seed_file else None
+    client = await connect(seed, options.rpc or DEFAULT_SEEDS)
+    try:
+        peer = Peer(options.address, client)
+        return await _COMMANDS[options.command](peer, options)
+    finally:
+        await client.close()
+
+
+async def _ping(peer: Peer, options: argparse.Namespace) -> int:
+    times = []
+    for index in range(max(1, options.count)):
+        answer = await peer.call("relay.ping")
+        times.append(answer["rtt_ms"])
+        print(f"pong {index + 1} from {redact.key(peer.address)}: {answer['rtt_ms']:.1f} ms", flush=True)
+        await asyncio.sleep(0.2 if index + 1 < options.count else 0)
+    print(f"p50 {statistics.median(times):.1f} ms, min {min(times):.1f}, max {max(times):.1f}")
+    return 0
+
+
+async def _info(peer: Peer, _options: argparse.Namespace) -> int:
+    answer = await peer.call("relay.info")
+    print(json.dumps({name: value for name, value in answer.items() if name != "rtt_ms"}, indent=2))
+    return 0
+
+
+async def _ask(peer: Peer, options: argparse.Namespace) -> int:
+    model = options.model or await _first_model(peer)
+    body: dict[str, Any] = {"model": model, "prompt": options.prompt, "stream": True}
+    if options.predict is not None:
+        body["options"] = {"num_predict": options.predict}
+    request = {"path": "/api/generate", "method": "POST", "json": body, "timeout_ms": options.timeout_ms}
+    final: dict[str, Any] = {}
+    async for piece in peer.request(request):
+        sys.stdout.write(text_of(piece))
+        sys.stdout.flush()
+        if piece.line and '"done":true' in piece.line.replace(" ", ""):
+            final = json.loads(piece.line)
+    print()
+    end = (peer.reader.end if peer.reader else None) or {}
+    if not options.quiet:
+        _table(peer, model, final, end)
+    if not end.get("ok"):
+        print(f"not whole: {end.get('error')} ({end.get('code')})", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _first_model(peer: Peer) -> str:
+    """The name of the first model behind the relay."""
+    lines = [piece.line or "" async for piece in peer.request({"path": "/api/tags", "stream": "lines"})]
+    end = (peer.reader.end if peer.reader else None) or {}
+    if not end.get("ok"):
+        raise PeerError(f"the relay could not list its models: {end.get('error')}")
+    try:
+        models = json.loads("\n".join(lines))["models"]
+        return str(models[0]["name"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise PeerError(
+            "the relay's service has no model; pull one there, or name one with --model"
+        ) from error
+
+
+def _table(peer: Peer, model: str, final: dict[str, Any], end: dict[str, Any]) -> None:
+    reader, timing = peer.reader, peer.timing
+    rows: list[tuple[str, str]] = [("model", model)]
+    if timing.acknowledged_s is not None:
+        rows.append(("round trip", f"{timing.acknowledged_s * 1000:.1f} ms"))
+    if timing.first_s is not None:
+        rows.append(("first line after", f"{timing.first_s * 1000:.0f} ms"))
+    if final.get("eval_duration"):
+        rate = final.get("eval_count", 0) / final["eval_duration"] * 1e9
+        rows.append(("tokens", f"{final.get('eval_count')} at {rate:.1f}/s"))
+    if reader is not None:
+        rows.append(("lines in frames", f"{end.get('lines')} in {reader.progress.frames}"))
+        rows.append(("overtaken, doubled", f"{reader.progress.overtaken}, {reader.progress.doubled}"))
+    rows.append(("bytes", str(end.get("bytes"))))
+    marks = ("ok", "done_seen", "eot_seen", "truncated", "error", "t_ms")
+    rows.append(("end", " ".join(f"{name}={json.dumps(end.get(name))}" for name in marks)))
+    width = max(len(name) for name, _ in rows)
+    print("\n".join(f"  {name:<{width}}  {value}" for name, value in rows))
+
+
+_COMMANDS = {"ask": _ask, "ping": _ping, "info": _info}

@@ -1,0 +1,133 @@
+"""Command lines: the relay itself, and a peer's `ask`, `ping`, `info`; arguments → settings → run.
+
+Exit codes: 0 done, 1 failure, 2 settings or arguments that cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from relay import keyfile, settings
+from relay.admission import Shares
+from relay.engine import Engine, Station
+from relay.exchange import Manner
+from relay.journal import Journal
+from relay.nkn import MultiClient
+from relay.policy import Policy
+from relay.pump import Pump
+from wire.errors import SettingsFault
+
+_COMMANDS = ("ask", "ping", "info", "devnode")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words and words[0] == "devnode":
+            from relay.nkn.devnode.command import main as devnode
+
+            return devnode(words[1:])
+        if words and words[0] in _COMMANDS:
+            from relay import asking
+
+            return asking.main(words)
+        return _relay(words)
+    except KeyboardInterrupt:
+        return 130
+    except SettingsFault as fault:
+        return _wrong([fault])
+    except ExceptionGroup as group:
+        faults = [fault for fault in group.exceptions if isinstance(fault, SettingsFault)]
+        if not faults:
+            raise
+        return _wrong(faults)
+
+
+def version() -> str:
+    """Of the installed package, or of this tree."""
+    try:
+        return metadata.version("gpu-over-nkn")
+    except metadata.PackageNotFoundError:
+        return "0.1.0+tree"
+
+
+def _wrong(faults: Sequence[SettingsFault]) -> int:
+    for fault in faults:
+        print(fault.detail, file=sys.stderr)
+    return 2
+
+
+def _relay(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="relay",
+        description="Answer NKN direct messages with streams from your own Ollama.",
+        epilog="As a peer: relay ask ADDRESS PROMPT · relay ping ADDRESS · relay info ADDRESS. "
+        "To try it without a network: relay devnode. Each has its own --help.",
+    )
+    parser.add_argument("--debug", action="store_true", help="one readable line per event")
+    parser.add_argument("--env-file", type=Path, default=Path(".env"), help="settings; made on first run")
+    options = parser.parse_args(words)
+    if keyfile.create_env(options.env_file):
+        print(f"made {options.env_file} with a fresh NKN identity", file=sys.stderr)
+    elif keyfile.readable_by_others(options.env_file):
+        print(
+            f"{options.env_file} can be read by others; `chmod 600` it: it holds your seed", file=sys.stderr
+        )
+    chosen = settings.load(options.env_file, os.environ)
+    return asyncio.run(_serve(chosen, Journal(debug=options.debug)))
+
+
+async def _serve(chosen: settings.Settings, journal: Journal) -> int:
+    client = MultiClient(
+        seed=chosen.nkn_seed_hex,
+        identifier=chosen.nkn_identifier,
+        num_sub_clients=chosen.nkn_num_subclients,
+        original_client=True,
+        rpc_server_addr=chosen.nkn_rpc_addr,
+        seed_ws_addr=chosen.nkn_bridge_seed_ws,
+    )
+    pump = Pump(_engine(chosen, client.addr), client, chosen.relay_workers, journal.note)
+    client.on_connect(lambda node: journal.link("connected", node))
+    client.on_disconnect(lambda reason: journal.link("lost", reason))
+    client.on_connect_failed(lambda reason: journal.link("failed", reason))
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    client.start()
+    ready = asyncio.create_task(client.wait_connected())
+    stopping = asyncio.create_task(stopped.wait())
+    await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if ready.done():
+        print(f"→ NKN ready: {client.addr}", flush=True)
+    ready.cancel()
+    await stopping
+    await pump.stop()
+    await client.close()
+    return 0
+
+
+def _engine(chosen: settings.Settings, address: str) -> Engine:
+    import time
+
+    return Engine(
+        Policy(
+            targets=chosen.relay_targets,
+            allow_peers=chosen.relay_allow_peers,
+            allow_admin=chosen.relay_allow_admin,
+            verify_default=chosen.relay_verify_default,
+            allow_unverified=chosen.relay_allow_unverified,
+        ),
+        Shares(chosen.relay_workers, chosen.relay_peer_streams, chosen.relay_queue),
+        Manner(chosen.relay_keepalive_s, chosen.relay_max_body_b, time.time() - time.monotonic()),
+        Station(address, version()),
+    )

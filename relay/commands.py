@@ -1,0 +1,55 @@
+"""What the engine wants done: values that the shells carry out.
+
+Pure; made by `engine`, carried out by `pump`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.policy import UpstreamRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A direct message to a peer; with a tag, its acknowledgement is to be reported with `number`."""
+
+    dest: str
+    text: str
+    tag: int | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Hand a request to a worker."""
+
+    tag: int
+    request: UpstreamRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Close the upstream connection of a request at once."""
+
+    tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask every target whether it answers."""
+
+    urls: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something an operator may want to see; never a prompt, never a secret."""
+
+    event: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+Command = Send | Start | Abort | Probe | Note

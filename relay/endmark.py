@@ -1,0 +1,71 @@
+"""Whether a stream said that it is complete.
+
+A clean end of HTTP proves nothing: Ollama ends that way when its runner is killed or a model repeats
+itself. Only `done:true`, `[DONE]`, `message_stop` or `response.completed` do. Lines are looked at as
+bytes first, since parsing each would cost more than all else. Pure; owned by one `exchange`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wire import jsontext
+
+_EOT = ("<|eot_id|>", "</s>")
+_HINTS = (b"true", b"eot_id", b"/s", b"stop", b"completed", b"[DONE]")
+_FINAL_TYPES = frozenset({"message_stop", "response.completed"})
+
+NEEDS_MARK = frozenset(
+    {"/api/generate", "/api/chat", "/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses"}
+)
+"""Paths whose streams are only whole with a mark."""
+
+
+class EndMark:
+    """Looks at each line of one stream.
+
+    Attributes:
+        done: the stream said that it is complete.
+        eot: an end-of-text token was seen, or `done`.
+    """
+
+    __slots__ = ("_eot_text", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        self._eot_text = False
+
+    @property
+    def eot(self) -> bool:
+        """`eot_seen` of the contract."""
+        return self._eot_text or self.done
+
+    def feed(self, line: bytes) -> None:
+        """Look at one line."""
+        if not any(hint in line for hint in _HINTS):
+            return
+        text = line.removeprefix(b"data:").strip()
+        if text == b"[DONE]":
+            self.done = True
+            return
+        try:
+            value = jsontext.loads(text)
+        except (jsontext.JsonError, UnicodeDecodeError):
+            return
+        if isinstance(value, dict):
+            self.done |= value.get("done") is True or value.get("type") in _FINAL_TYPES
+            self._eot_text |= any(mark in text for text in _texts(value) for mark in _EOT)
+
+
+def _texts(value: dict[str, Any]) -> list[str]:
+    """The places where token text stands in Ollama's and OpenAI's lines."""
+    found = [value.get("response")]
+    message = value.get("message")
+    if isinstance(message, dict):
+        found.append(message.get("content"))
+    choices = value.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict):
+            delta = choice.get("delta")
+            found += [choice.get("text"), delta.get("content") if isinstance(delta, dict) else None]
+    return [text for text in found if isinstance(text, str)]

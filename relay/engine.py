@@ -1,0 +1,302 @@
+"""All exchanges of one relay: events in, commands out.
+
+The one place that knows peers, admission and exchanges together. Pure: no clock, thread, socket or
+logger, so that the whole relay can be run on paper. Owned by `pump`, which alone calls it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from relay import frames
+from relay.admission import Admission, Shares
+from relay.commands import Abort, Command, Note, Probe, Send, Start
+from relay.exchange import Exchange, Manner, Out
+from relay.policy import Policy
+from wire import limits, redact
+from wire.errors import Fault, bad_request, cancelled, replayed, shutdown
+
+PROTOCOL = 1
+"""Version of docs/protocol.md."""
+FEATURES = ("cancel", "keepalive_state", "codes")
+"""What this relay does beyond the published contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What a relay says of itself.
+
+    Attributes:
+        addr: its NKN address.
+        version: of this program.
+    """
+
+    addr: str
+    version: str
+
+
+@dataclass(slots=True)
+class _Running:
+    exchange: Exchange
+    dest: str
+    key: bytes
+    busy: bool = False
+
+
+class Engine:
+    """The relay on paper.
+
+    Attributes:
+        counts: everything received, refused, dropped and answered, by reason.
+    """
+
+    def __init__(self, policy: Policy, shares: Shares, manner: Manner, station: Station) -> None:
+        self.counts: Counter[str] = Counter()
+        self._policy = policy
+        self._shares = shares
+        self._manner = manner
+        self._station = station
+        self._admission = Admission(shares)
+        self._exchanges: dict[int, _Running] = {}
+        self._by_id: dict[tuple[bytes, frames.RequestId], int] = {}
+        self._answered: OrderedDict[tuple[bytes, frames.RequestId], float] = OrderedDict()
+        self._asking_health: list[tuple[str, frames.RequestId]] = []
+        self._tags = 0
+        self._stopping = False
+
+    # -- events -------------------------------------------------------------------------
+
+    def message(self, src: str, key: bytes, data: str | bytes, now: float) -> list[Command]:
+        """A sealed direct message of the owner of `key`, for the first time."""
+        if not self._policy.knows(key):
+            return self._drop("stranger", src)
+        try:
+            event = frames.read(data)
+        except frames.NotAnEvent as reason:
+            return self._drop(str(reason), src)
+        self.counts[f"event_{event.kind}"] += 1
+        return _HANDLERS[event.kind](self, src, key, event, now)
+
+    def head(self, tag: int, status: int, headers: Mapping[str, str], now: float) -> list[Command]:
+        """The upstream answered."""
+        note = Note("head", {"tag": tag, "status": status})
+        return [note, *self._on(tag, lambda exchange: exchange.head(status, dict(headers), now), now)]
+
+    def data(self, tag: int, data: bytes, now: float) -> list[Command]:
+        """Bytes of the upstream's body."""
+        return self._on(tag, lambda exchange: exchange.data(data, now), now)
+
+    def eof(self, tag: int, now: float) -> list[Command]:
+        """The upstream's body is complete."""
+        return self._on(tag, lambda exchange: exchange.eof(now), now)
+
+    def failed(self, tag: int, fault: Fault, now: float) -> list[Command]:
+        """The upstream refused or broke off."""
+        return self._on(tag, lambda exchange: exchange.fail(fault, now), now)
+
+    def closed(self, tag: int, now: float) -> list[Command]:
+        """The worker of this request is free again."""
+        self._admission.release(tag)
+        commands: list[Command] = []
+        running = self._exchanges.get(tag)
+        if running is not None:
+            running.busy = False
+            if not running.exchange.ended:
+                commands += self.failed(tag, Fault("internal", "the worker ended without a result"), now)
+            self._exchanges.pop(tag, None)
+        return [*commands, *self._start_next(now)]
+
+    def acknowledged(self, tag: int, number: int, now: float) -> list[Command]:
+        """A peer has a frame."""
+        return self._on(tag, lambda exchange: exchange.acknowledged(number, now), now)
+
+    def probed(self, services: Sequence[dict[str, Any]], now: float) -> list[Command]:
+        """Every target was asked; each service is {name, ok, detail}."""
+        waiting, self._asking_health = self._asking_health, []
+        ts, addr = self._ts(now), self._station.addr
+        return [Send(dest, frames.health(identifier, ts, addr, services)) for dest, identifier in waiting]
+
+    def advance(self, now: float) -> list[Command]:
+        """Whatever the time that passed asks for."""
+        commands: list[Command] = []
+        for tag, running in list(self._exchanges.items()):
+            due = running.exchange.due_at()
+            if due is not None and due <= now:
+                position = self._admission.position(tag)
+                commands += self._outs(tag, running, running.exchange.advance(now, position), now)
+        return commands
+
+    def due_at(self) -> float | None:
+        """When `advance` has something to do."""
+        times = [running.exchange.due_at() for running in self._exchanges.values()]
+        return min((at for at in times if at is not None), default=None)
+
+    def stop(self, now: float) -> list[Command]:
+        """Refuse what comes and end what runs."""
+        self._stopping = True
+        commands: list[Command] = []
+        for tag in list(self._exchanges):
+            commands += self._on(tag, lambda exchange: exchange.fail(shutdown(), now), now)
+        return commands
+
+    def statistics(self) -> dict[str, Any]:
+        """A snapshot for people and metrics."""
+        return {
+            **self.counts,
+            "running": self._admission.running,
+            "waiting": self._admission.waiting,
+            "peak_waiting": self._admission.peak_waiting,
+        }
+
+    # -- what peers ask -----------------------------------------------------------------
+
+    def _ping(self, src: str, _key: bytes, event: frames.Event, now: float) -> list[Command]:
+        answer = Send(src, frames.pong(event, self._ts(now), self._station.addr))
+        return [answer, Note("ping", {"peer": redact.key(src)})]
+
+    def _info(self, src: str, _key: bytes, event: frames.Event, now: float) -> list[Command]:
+        facts = {
+            "services": sorted(self._policy.targets),
+            "verify_default": self._policy.verify_default,
+            "workers": self._shares.workers,
+            "max_body_b": self._manner.max_body_b,
+            "version": self._station.version,
+            "protocol": PROTOCOL,
+            "features": list(FEATURES),
+            "limits": {
+                "peer_streams": self._shares.per_peer,
+                "queue": self._shares.queue,
+                "message_b": limits.DM_MAX_B,
+                "line_b": limits.LINE_MAX_B,
+                "keepalive_s": self._manner.keepalive_s,
+            },
+        }
+        answer = Send(src, frames.info(event.id, self._ts(now), self._station.addr, facts))
+        return [answer, Note("info", {"peer": redact.key(src)})]
+
+    def _health(self, src: str, _key: bytes, event: frames.Event, _now: float) -> list[Command]:
+        if len(self._asking_health) >= self._shares.queue:
+            return self._drop("health_queue_full", src)
+        self._asking_health.append((src, event.id))
+        if len(self._asking_health) > 1:
+            return []
+        return [Probe({name: str(origin) for name, origin in self._policy.targets.items()})]
+
+    def _cancel(self, src: str, key: bytes, event: frames.Event, now: float) -> list[Command]:
+        tag = self._by_id.get((key, event.id))
+        if tag is None:
+            return self._drop("cancel_of_unknown_id", src)
+        return self._on(tag, lambda exchange: exchange.fail(cancelled(), now), now)
+
+    def _http(self, src: str, key: bytes, event: frames.Event, now: float) -> list[Command]:
+        self._forget_answered(now)
+        if (key, event.id) in self._by_id:
+            return self._drop("repeated_while_running", src)
+        stream = frames.stream_mode(event.req)
+        tag = self._tags = self._tags + 1
+        try:
+            exchange = self._admit(tag, key, event, stream, now)
+        except Fault as fault:
+            return self._refuse(src, event, stream, fault)
+        self._exchanges[tag] = _Running(exchange, src, key)
+        self._by_id[key, event.id] = tag
+        request = exchange.request
+        note = Note("request", {"tag": tag, "peer": redact.key(src), "method": request.method,
+                                "path": redact.path(request.path), "service": request.service})  # fmt: skip
+        return [note, *self._start(tag, now)] if self._admission.position(tag) is None else [note]
+
+    def _admit(
+        self, tag: int, key: bytes, event: frames.Event, stream: frames.StreamMode, now: float
+    ) -> Exchange:
+        if event.fault is not None:
+            raise event.fault
+        if event.id is None:
+            raise bad_request("id is missing; every request needs one of its own")
+        if self._stopping:
+            raise shutdown()
+        if (key, event.id) in self._answered:
+            raise replayed("a request of this id was answered already; a new one needs a new id")
+        request = self._policy.judge(event.req, stream)
+        self._admission.admit(tag, key)
+        return Exchange(event.id, request, self._manner, now)
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _on(self, tag: int, event: Callable[[Exchange], list[Out]], now: float) -> list[Command]:
+        running = self._exchanges.get(tag)
+        if running is None or running.exchange.ended:
+            return []
+        return self._outs(tag, running, event(running.exchange), now)
+
+    def _outs(self, tag: int, running: _Running, outs: Sequence[Out], now: float) -> list[Command]:
+        commands: list[Command] = [Send(running.dest, out.text, tag, out.number) for out in outs]
+        if running.exchange.ended:
+            commands += self._ended(tag, running, now)
+        return commands
+
+    def _ended(self, tag: int, running: _Running, now: float) -> list[Command]:
+        fault = running.exchange.fault
+        name = (running.key, running.exchange.identifier)
+        self._by_id.pop(name, None)
+        self._answered[name] = now
+        self.counts["ended_ok" if fault is None else f"ended_{fault.code}"] += 1
+        note = Note("end", {"tag": tag, "code": fault.code if fault else "ok"})
+        if running.busy:
+            # Its worker reports when it is free; only then is the slot.
+            return [note, Abort(tag)]
+        del self._exchanges[tag]
+        self._admission.withdraw(tag)
+        return [note]
+
+    def _start(self, tag: int, now: float) -> list[Command]:
+        running = self._exchanges[tag]
+        running.busy = True
+        running.exchange.start(now)
+        return [Start(tag, running.exchange.request)]
+
+    def _start_next(self, now: float) -> list[Command]:
+        commands: list[Command] = []
+        while (tag := self._admission.next()) is not None:
+            commands += self._start(tag, now)
+        return commands
+
+    def _refuse(
+        self, src: str, event: frames.Event, stream: frames.StreamMode, fault: Fault
+    ) -> list[Command]:
+        self.counts[f"refused_{fault.code}"] += 1
+        if stream.wanted:
+            nothing = frames.Summary(0, 0, 0, eot_seen=False, done_seen=False, truncated=False, t_ms=0)
+            text = frames.end(event.id, nothing, fault)
+        else:
+            text = frames.response(event.id, fault.status, {}, b"", fault)
+        note = Note(
+            "refused", {"peer": redact.key(src), "code": fault.code, "why": redact.printable(fault.detail)}
+        )
+        return [Send(src, text), note]
+
+    def _drop(self, reason: str, src: str) -> list[Command]:
+        self.counts[f"dropped_{reason}"] += 1
+        return [Note("dropped", {"peer": redact.key(src), "reason": reason})]
+
+    def _forget_answered(self, now: float) -> None:
+        while self._answered:
+            oldest = next(iter(self._answered.values()))
+            if len(self._answered) < limits.ANSWERED_MAX and now - oldest < limits.ANSWERED_TTL_S:
+                return
+            self._answered.popitem(last=False)
+
+    def _ts(self, now: float) -> int:
+        return round((now + self._manner.epoch_s) * 1000)
+
+
+_Handler = Callable[[Engine, str, bytes, frames.Event, float], list[Command]]
+_HANDLERS: dict[str, _Handler] = {
+    "ping": Engine._ping,  # noqa: SLF001 - the table is part of the class
+    "info": Engine._info,  # noqa: SLF001
+    "health": Engine._health,  # noqa: SLF001
+    "cancel": Engine._cancel,  # noqa: SLF001
+    "http": Engine._http,  # noqa: SLF001
+}

@@ -1,0 +1,246 @@
+"""One request's life, as a table; bytes of the upstream in, frames for the peer out.
+
+The table says which event may follow which; an event that is not in it came too late and is passed over.
+So exactly one terminal frame leaves, and none after it. Pure: `now` is an argument, `due_at` says when it
+wants to be asked again. Owned by `engine`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from relay import frames
+from relay.endmark import NEEDS_MARK
+from relay.outflow import Outflow
+from relay.policy import UpstreamRequest
+from wire import limits
+from wire.errors import Fault, UpstreamFault, timed_out, upstream_broke
+
+
+class Phase(Enum):
+    """Where an exchange stands."""
+
+    QUEUED = "queued"
+    LOADING = "loading"
+    GENERATING = "generating"
+    COLLECTING = "collecting"
+    ENDED = "ended"
+
+
+MOVES: dict[Phase, dict[str, Phase]] = {
+    Phase.QUEUED: {"start": Phase.LOADING, "fail": Phase.ENDED},
+    Phase.LOADING: {"stream": Phase.GENERATING, "collect": Phase.COLLECTING, "fail": Phase.ENDED},
+    Phase.GENERATING: {"data": Phase.GENERATING, "eof": Phase.ENDED, "fail": Phase.ENDED},
+    Phase.COLLECTING: {"data": Phase.COLLECTING, "eof": Phase.ENDED, "fail": Phase.ENDED},
+    Phase.ENDED: {},
+}
+
+_LINE_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "text/event-stream")
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A frame for the peer; `number` counts those whose acknowledgement clocks the batches."""
+
+    text: str
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How the owner wants exchanges to behave.
+
+    Attributes:
+        keepalive_s: longest silence of a stream.
+        max_body_b: where an answer that is not streamed is cut.
+        epoch_s: what to add to `now` to get seconds since 1970.
+    """
+
+    keepalive_s: float = limits.KEEPALIVE_S
+    max_body_b: int = limits.MAX_BODY_B
+    epoch_s: float = 0.0
+
+
+class Exchange:
+    """One admitted request.
+
+    Attributes:
+        phase: see MOVES.
+        fault: why it did not end well, or None.
+    """
+
+    def __init__(
+        self,
+        identifier: frames.RequestId,
+        request: UpstreamRequest,
+        manner: Manner,
+        now: float,
+        *,
+        batch_ms: int = limits.BATCH_MS,
+    ) -> None:
+        self.identifier = identifier
+        self.request = request
+        self.phase = Phase.QUEUED
+        self.fault: Fault | None = None
+        self._manner = manner
+        self._began_at = self._moved_at = self._sent_at = now
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._needs_mark = False
+        self._batch_ms = batch_ms
+        self._outflow = Outflow(identifier, batch_ms, of_lines=False)
+        self._body = bytearray()
+        self._number = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether its terminal frame was made."""
+        return self.phase is Phase.ENDED
+
+    def start(self, now: float) -> None:
+        """A worker took it."""
+        if self._move("start"):
+            self._moved_at = now
+
+    def head(self, status: int, headers: dict[str, str], now: float) -> list[Out]:
+        """Status and headers came from the upstream."""
+        if not self._move("stream" if self.request.stream.wanted else "collect"):
+            return []
+        self._status, self._headers = status, headers
+        if self.phase is Phase.COLLECTING:
+            return []
+        self._moved_at = now
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        of_lines = content_type in _LINE_TYPES
+        self._needs_mark = of_lines and status < 400 and self.request.path in NEEDS_MARK
+        of_lines |= self.request.stream.lines
+        self._outflow = Outflow(self.identifier, self._batch_ms, of_lines=of_lines)
+        return [self._out(frames.begin(self.identifier, status, headers, self._ts(now)), now)]
+
+    def data(self, data: bytes, now: float) -> list[Out]:
+        """Bytes of the body came."""
+        if not self._move("data"):
+            return []
+        if self.phase is Phase.COLLECTING:
+            return self._collect(data, now)
+        self._moved_at = now
+        try:
+            return self._number_all(self._outflow.feed(data, self._ts(now), now), now)
+        except Fault as fault:
+            return self.fail(fault, now)
+
+    def eof(self, now: float) -> list[Out]:
+        """The body is complete, as far as HTTP can tell."""
+        try:
+            outs = self._number_all(self._outflow.finish(self._ts(now), now), now)
+        except Fault as fault:
+            return self.fail(fault, now)
+        if self._needs_mark and not self._outflow.mark.done:
+            return [*outs, *self.fail(upstream_broke("the stream ended without its end mark"), now)]
+        if not self._move("eof"):
+            return []
+        if self._status >= 400 and self.request.stream.wanted:
+            self.fault = UpstreamFault("upstream_status", f"the upstream answered {self._status}")
+        return [*outs, *self._finish(now)]
+
+    def fail(self, fault: Fault, now: float) -> list[Out]:
+        """It ends here, for this reason; what was gathered still goes out first."""
+        if not self._move("fail"):
+            return []
+        self.fault = fault
+        return self._finish(now)
+
+    def acknowledged(self, number: int, now: float) -> list[Out]:
+        """The peer has frame `number`."""
+        if number < self._number:
+            return []
+        self._outflow.acknowledged()
+        return self.advance(now)
+
+    def advance(self, now: float, position: int | None = None) -> list[Out]:
+        """What is due: gathered lines, a keepalive, a time-out."""
+        if self.ended:
+            return []
+        if now >= self._deadline():
+            return self.fail(self._late(), now)
+        outs = self._number_all(self._outflow.advance(now), now)
+        if self.request.stream.wanted and now >= self._sent_at + self._manner.keepalive_s:
+            text = frames.keepalive(
+                self.identifier, self._ts(now), self._outflow.seq, self.phase.value, position
+            )
+            outs.append(Out(text))
+            self._sent_at = now
+        return outs
+
+    def due_at(self) -> float | None:
+        """When `advance` has something to do; None once ended."""
+        if self.ended:
+            return None
+        times = [self._deadline()]
+        if self.request.stream.wanted:
+            times.append(self._sent_at + self._manner.keepalive_s)
+        batch = self._outflow.due_at()
+        return min(times) if batch is None else min(*times, batch)
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _move(self, event: str) -> bool:
+        next_phase = MOVES[self.phase].get(event)
+        if next_phase is None:
+            return False
+        self.phase = next_phase
+        return True
+
+    def _deadline(self) -> float:
+        if self.phase is Phase.QUEUED:
+            return self._began_at + limits.QUEUE_WAIT_S
+        return self._moved_at + self.request.timeout_s
+
+    def _late(self) -> Fault:
+        seconds = f"{self.request.timeout_s:g} s"
+        if self.phase is Phase.QUEUED:
+            return timed_out(f"no worker became free within {limits.QUEUE_WAIT_S:g} s")
+        if self.phase is Phase.GENERATING:
+            return timed_out(f"the upstream sent nothing for {seconds}; a larger timeout_ms waits longer")
+        return timed_out(f"the upstream did not answer within {seconds}; a larger timeout_ms waits longer")
+
+    def _collect(self, data: bytes, now: float) -> list[Out]:
+        room = self._manner.max_body_b - len(self._body)
+        self._body += data[:room]
+        if len(data) <= room:
+            return []
+        cut = UpstreamFault(
+            "truncated", f"the body is cut at {self._manner.max_body_b} bytes (RELAY_MAX_BODY_B)"
+        )
+        return self.fail(cut, now)
+
+    def _finish(self, now: float) -> list[Out]:
+        outs = self._number_all(self._outflow.advance(now, flush=True), now)
+        if self.request.stream.wanted:
+            return [*outs, self._out(frames.end(self.identifier, self._summary(now), self.fault), now)]
+        status = self._status or (self.fault.status if self.fault else 0)
+        body = bytes(self._body)
+        return [self._out(frames.response(self.identifier, status, self._headers, body, self.fault), now)]
+
+    def _summary(self, now: float) -> frames.Summary:
+        return frames.Summary(
+            bytes=self._outflow.bytes,
+            last_seq=self._outflow.seq,
+            lines=self._outflow.lines,
+            eot_seen=self._outflow.mark.eot,
+            done_seen=self._outflow.mark.done,
+            truncated=self.fault is not None and self._status != 0 and self.fault.code != "upstream_status",
+            t_ms=round((now - self._began_at) * 1000),
+        )
+
+    def _number_all(self, texts: list[str], now: float) -> list[Out]:
+        return [self._out(text, now) for text in texts]
+
+    def _out(self, text: str, now: float) -> Out:
+        self._sent_at = now
+        self._number += 1
+        return Out(text, self._number)
+
+    def _ts(self, now: float) -> int:
+        return round((now + self._manner.epoch_s) * 1000)

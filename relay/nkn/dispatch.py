@@ -1,0 +1,69 @@
+"""Sealed messages as they wait for a node's socket, packed to the network's size.
+
+Source: the SDKs' size rule: destination, signature and sealed message of all destinations together stay
+within 4,000,000 bytes, more destinations go in further messages. Pure; made by `messenger`, written by
+`link`, which signs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wire import limits
+
+_SIGNATURE_B = 64
+
+
+class MessageTooLargeError(ValueError):
+    """A message over the network's 4,000,000 bytes; nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Destinations with their serialised payloads.Message.
+
+    Attributes:
+        payloads: one for each destination, or one for all.
+    """
+
+    dests: tuple[str, ...]
+    payloads: tuple[bytes, ...]
+    max_holding_seconds: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes it counts for."""
+        return sum(map(len, self.payloads)) + sum(len(dest) + _SIGNATURE_B for dest in self.dests)
+
+
+def pack(copies: Sequence[tuple[str, bytes]], max_holding_seconds: int) -> list[Dispatch]:
+    """As few dispatches as carry all (destination, message) pairs.
+
+    Raises:
+        MessageTooLargeError: if one of them fits none.
+    """
+    shared = len({body for _, body in copies}) == 1
+    groups: list[list[tuple[str, bytes]]] = []
+    size = 0
+    for dest, body in copies:
+        own = len(dest) + _SIGNATURE_B + len(body)
+        if own > limits.DM_MAX_B:
+            raise MessageTooLargeError(
+                f"{own} bytes with seal and signature, a message may have {limits.DM_MAX_B}; send it in parts"
+            )
+        # A payload that all share is sent once.
+        own -= len(body) if shared and groups else 0
+        if not groups or size + own > limits.DM_MAX_B:
+            groups.append([])
+            size = 0
+        groups[-1].append((dest, body))
+        size += own
+    return [
+        Dispatch(
+            tuple(dest for dest, _ in group),
+            (group[0][1],) if shared else tuple(body for _, body in group),
+            max_holding_seconds,
+        )
+        for group in groups
+    ]

@@ -1,0 +1,236 @@
+"""One address kept registered at whichever node is responsible for it, for ever.
+
+Finds the node (the hint of a wrong-node answer, then bridge nodes, then RPC seeds), registers, and does
+it again after every loss with jittered back-off; the very first failure is treated as any later one.
+On a wrong-node push the new socket is opened first and the old one serves for sending only.
+Messages wait in a bounded outbox and are signed when they are written, with that node's key and block
+hash. An asyncio shell over `nodesocket` and `rpc`; owned by a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from relay.nkn import envelope, sigchain
+from relay.nkn.dispatch import Dispatch
+from relay.nkn.identity import Identity
+from relay.nkn.nodesocket import MovedError, NodeError, NodeSocket
+from relay.nkn.rpc import RpcError, SeedRpc
+from relay.nkn.session import NodeInfo
+from wire import limits
+
+_REDIRECTS_MAX = 8
+"""Wrong-node answers followed in a row, before the nodes are taken for confused."""
+
+
+class OutboxFull(Exception):
+    """More waits for this node's socket than the limits allow; nothing was queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """How a link finds its node.
+
+    Attributes:
+        rpc_server_addr: RPC seeds, tried in turn.
+        seed_ws_addr: `ws://` or `wss://host:port` nodes tried before any RPC.
+        tls: use wss nodes.
+        ssl: an SSLContext for wss, None for the default one.
+        reconnect_interval_min: seconds, first back-off.
+        reconnect_interval_max: seconds, longest back-off.
+    """
+
+    rpc_server_addr: Sequence[str]
+    seed_ws_addr: Sequence[str] = ()
+    tls: bool = False
+    ssl: Any = None
+    reconnect_interval_min: float = limits.RECONNECT_MIN_S
+    reconnect_interval_max: float = limits.RECONNECT_MAX_S
+
+
+class Link:
+    """An address at its node.
+
+    Args:
+        index: which part of a MultiClient it is, −1 for the original.
+        address: what is registered.
+        on_inbound: takes (index, message) for each message that comes.
+        on_change: takes (index, event, text) for "connect", "disconnect", "connect_failed", "moved".
+    """
+
+    def __init__(
+        self,
+        index: int,
+        address: str,
+        identity: Identity,
+        options: LinkOptions,
+        *,
+        on_inbound: Callable[[int, envelope.Inbound], None],
+        on_change: Callable[[int, str, str], None],
+    ) -> None:
+        self.index = index
+        self.address = address
+        self.node: NodeInfo | None = None
+        self.counts: Counter[str] = Counter()
+        self.queued_b = 0
+        self._identity = identity
+        self._options = options
+        self._rpc = SeedRpc(options.rpc_server_addr, tls=options.tls)
+        self._on_inbound = on_inbound
+        self._on_change = on_change
+        self._socket: NodeSocket | None = None
+        self._outbox: deque[Dispatch | bytes] = deque()
+        self._wake = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._stay()), asyncio.create_task(self._write())]
+
+    @property
+    def ready(self) -> bool:
+        """Whether a message queued now leaves at once."""
+        return self._socket is not None and self._socket.ready
+
+    def send(self, dispatch: Dispatch) -> None:
+        """Queue a message; OutboxFull if there is no room."""
+        if self.queued_b + dispatch.size > limits.OUTBOX_MAX_B:
+            self.counts["outbox_full"] += 1
+            raise OutboxFull(f"{self.queued_b} bytes wait for the node of {self.address[:16]}…")
+        self.queued_b += dispatch.size
+        self._outbox.append(dispatch)
+        self._wake.set()
+
+    def renew(self, reason: str) -> None:
+        """Drop the socket and find the node again."""
+        if self._socket is not None:
+            self._socket.close(reason)
+
+    async def close(self) -> None:
+        """Stop for good."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._socket is not None:
+            self._socket.close()
+            await self._socket.closed.wait()
+
+    async def _stay(self) -> None:
+        hint: NodeInfo | None = None
+        while True:
+            fresh = await self._register(hint)
+            old, self._socket = self._socket, fresh
+            if old is not None:
+                old.close("replaced")
+            self.counts["connects"] += 1
+            self._wake.set()
+            self._on_change(self.index, "connect", fresh.uri)
+            hint = await self._until_gone(fresh)
+
+    async def _until_gone(self, socket: NodeSocket) -> NodeInfo | None:
+        """Wait for loss or a push; the hint where to go next."""
+        gone = asyncio.create_task(socket.closed.wait())
+        either: set[asyncio.Future[Any]] = {gone, socket.moved}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+        if socket.closed.is_set():
+            self._socket = None
+            self.counts["losses"] += 1
+            self._on_change(self.index, "disconnect", socket.reason)
+            return None
+        self.counts["moves"] += 1
+        self._on_change(self.index, "moved", socket.uri)
+        return socket.moved.result()
+
+    async def _register(self, hint: NodeInfo | None) -> NodeSocket:
+        """A registered socket, however long it takes."""
+        pause = self._options.reconnect_interval_min
+        while True:
+            try:
+                return await self._attempt(hint)
+            except (NodeError, RpcError) as error:
+                self.counts["failures"] += 1
+                self._on_change(self.index, "connect_failed", str(error))
+            hint = None
+            # Full jitter over the upper half: clients cut together do not come back together.
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            pause = min(pause * 2, self._options.reconnect_interval_max)
+
+    async def _attempt(self, hint: NodeInfo | None) -> NodeSocket:
+        if hint is not None:
+            with contextlib.suppress(NodeError):
+                return await self._follow(hint, tls=self._options.tls)
+        for uri in self._options.seed_ws_addr:
+            with contextlib.suppress(NodeError):
+                scheme, _, addr = uri.partition("://")
+                return await self._follow(NodeInfo(addr), tls=scheme == "wss")
+        return await self._follow(await self._rpc.locate(self.address), tls=self._options.tls)
+
+    async def _follow(self, node: NodeInfo, *, tls: bool) -> NodeSocket:
+        """Register at a node or at the one it sends us to."""
+        for _ in range(_REDIRECTS_MAX):
+            socket = NodeSocket.to(
+                node, self._identity, self.address, self._take, tls=tls, ssl=self._options.ssl
+            )
+            try:
+                await socket.registered
+            except MovedError as error:
+                if error.node is None:
+                    raise
+                node, tls = error.node, self._options.tls
+                continue
+            except asyncio.CancelledError:
+                socket.close()
+                raise
+            self.node = node
+            return socket
+        raise NodeError("the nodes send us from one to the other")
+
+    def _take(self, frame: bytes) -> None:
+        try:
+            message = envelope.read(frame)
+        except envelope.EnvelopeError:
+            self.counts["malformed"] += 1
+            return
+        if not isinstance(message, envelope.Inbound):
+            self.counts["malformed"] += 1
+            return
+        if message.prev_hash and len(self._outbox) < limits.RECEIPTS_MAX:
+            self.counts["receipts"] += 1
+            self._outbox.appendleft(envelope.receipt(self._identity, message.prev_hash))
+            self._wake.set()
+        self.counts["received"] += 1
+        self._on_inbound(self.index, message)
+
+    async def _write(self) -> None:
+        while True:
+            socket = self._socket
+            if not self._outbox or socket is None or not socket.ready:
+                self._wake.clear()
+                if not self._outbox or not self.ready:
+                    await self._wake.wait()
+                continue
+            item = self._outbox.popleft()
+            try:
+                await socket.send(item if isinstance(item, bytes) else self._frame(socket, item))
+            except NodeError:
+                # Not known to have left: it goes again on the next socket, and its id sorts out copies.
+                self._outbox.appendleft(item)
+                await asyncio.sleep(0.01)
+                continue
+            if isinstance(item, Dispatch):
+                self.queued_b -= item.size
+                self.counts["sent"] += 1
+
+    def _frame(self, socket: NodeSocket, item: Dispatch) -> bytes:
+        head = sigchain.Head(
+            nonce=random.getrandbits(32),
+            block_hash=socket.session.block_hash,
+            source=self.address,
+            node_key=socket.session.node_key,
+        )
+        return envelope.outbound(self._identity, head, item.dests, item.payloads, item.max_holding_seconds)

@@ -1,0 +1,220 @@
+"""One websocket with one node: the asyncio shell around `session`.
+
+Dials, registers, keeps alive, hands binary frames up and sends them down. Any byte of the node counts
+as life, so the bytes are watched below the websocket library. Owned by one `link`; knows nothing of
+messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from relay.nkn.identity import Identity
+from relay.nkn.session import Dead, Moved, NodeInfo, NodeSession, Ping, Pong, Ready, Refused, Say, Step
+from wire import limits
+
+
+class NodeError(Exception):
+    """A node could not be reached, refused us, or went away; the message says which."""
+
+
+class MovedError(NodeError):
+    """The node says that another one is responsible."""
+
+    def __init__(self, node: NodeInfo | None) -> None:
+        super().__init__("the node says that another one is responsible")
+        self.node = node
+
+
+class _Heard(ClientConnection):
+    """A connection that notes when bytes came."""
+
+    on_bytes: Callable[[], None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if self.on_bytes is not None:
+            self.on_bytes()
+        super().data_received(data)
+
+
+class NodeSocket:
+    """A registered websocket.
+
+    Args:
+        uri: `ws://host:port` or `wss://host:port`.
+        session: the protocol's state.
+        on_frame: takes each binary frame.
+        ssl: an SSLContext for wss, or None for the default one.
+
+    Attributes:
+        registered: done once the node accepted us; raises NodeError if it did not.
+        closed: set once the socket is of no use any more.
+        moved: resolves with the other node once this one says that it is not responsible.
+        reason: why it closed.
+    """
+
+    def __init__(
+        self, uri: str, session: NodeSession, on_frame: Callable[[bytes], None], ssl: Any = None
+    ) -> None:
+        self.uri = uri
+        self.session = session
+        loop = asyncio.get_running_loop()
+        self.registered: asyncio.Future[None] = loop.create_future()
+        self.moved: asyncio.Future[NodeInfo | None] = loop.create_future()
+        self.closed = asyncio.Event()
+        self.reason = "closed"
+        self._on_frame = on_frame
+        self._ssl = ssl
+        self._ws: ClientConnection | None = None
+        self._task = asyncio.create_task(self._run())
+
+    @classmethod
+    def to(
+        cls,
+        node: NodeInfo,
+        identity: Identity,
+        address: str,
+        on_frame: Callable[[bytes], None],
+        *,
+        tls: bool = False,
+        ssl: Any = None,
+    ) -> NodeSocket:
+        """Begin to register `address` at `node`."""
+        session = NodeSession(identity, address, node.pubkey, os.urandom, time.monotonic())
+        scheme = "wss" if tls else "ws"
+        return cls(f"{scheme}://{node.addr}", session, on_frame, ssl if tls else None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether messages can be signed and sent now."""
+        return self.session.ready and not self.closed.is_set()
+
+    async def send(self, frame: bytes) -> None:
+        """Send one binary frame, in fragments if it is large.
+
+        Raises:
+            NodeError: if the socket is gone.
+        """
+        if self._ws is None or self.closed.is_set():
+            raise NodeError(self.reason)
+        try:
+            if len(frame) <= limits.FRAGMENT_OVER_B:
+                await self._ws.send(frame)
+            else:
+                await self._ws.send(self._fragments(frame))
+        except websockets.ConnectionClosed as error:
+            raise NodeError(f"connection lost: {error}") from error
+
+    def close(self, reason: str = "closed by us") -> None:
+        """Give the socket up; `closed` is set when it is gone."""
+        if not self.closed.is_set():
+            self.reason = reason
+            self._task.cancel()
+
+    async def _fragments(self, frame: bytes) -> AsyncIterator[bytes]:
+        """Pieces with a pong behind each: a node judges a frame late, and us silent, after 10 s."""
+        for start in range(0, len(frame), limits.FRAGMENT_B):
+            yield frame[start : start + limits.FRAGMENT_B]
+            if self._ws is not None:
+                await self._ws.pong()
+
+    async def _run(self) -> None:
+        try:
+            await self._talk()
+        except NodeError as error:
+            self.reason = str(error)
+        except (OSError, websockets.WebSocketException, TimeoutError, ValueError) as error:
+            self.reason = f"{self.uri}: {type(error).__name__} {error}".strip()
+        finally:
+            self._finish()
+
+    async def _talk(self) -> None:
+        kwargs: dict[str, Any] = {"ssl": self._ssl} if self._ssl is not None else {}
+        async with connect(
+            self.uri,
+            create_connection=_Heard,
+            compression=None,
+            max_size=limits.NODE_FRAME_MAX_B + 65_536,
+            ping_interval=None,
+            open_timeout=limits.DIAL_TIMEOUT_S,
+            close_timeout=0.5,
+            proxy=None if _is_local(self.uri) else True,
+            **kwargs,
+        ) as ws:
+            assert isinstance(ws, _Heard)  # noqa: S101 - create_connection above made it
+            ws.on_bytes = lambda: self.session.heard(time.monotonic())
+            self._ws = ws
+            async with asyncio.TaskGroup() as tasks:
+                clock = tasks.create_task(self._keep_time(ws))
+                await self._listen(ws)
+                clock.cancel()
+
+    async def _listen(self, ws: ClientConnection) -> None:
+        with contextlib.suppress(websockets.ConnectionClosed):
+            async for message in ws:
+                if isinstance(message, bytes):
+                    self._on_frame(message)
+                else:
+                    await self._act(ws, self.session.feed(message, time.monotonic()))
+        if self.reason == "closed":
+            self.reason = f"the node closed the connection ({ws.close_code})"
+
+    async def _keep_time(self, ws: ClientConnection) -> None:
+        while True:
+            now = time.monotonic()
+            await asyncio.sleep(max(0.05, self.session.due_at() - now))
+            await self._act(ws, self.session.advance(time.monotonic()))
+
+    async def _act(self, ws: ClientConnection, steps: list[Step]) -> None:
+        for step in steps:
+            match step:
+                case Say(text):
+                    await ws.send(text)
+                case Ping():
+                    await ws.ping()
+                case Pong():
+                    await ws.pong()
+                case Ready():
+                    if not self.registered.done():
+                        self.registered.set_result(None)
+                case Moved(node):
+                    self._move(ws, node)
+                case Refused(code, reason):
+                    self._give_up(ws, f"{self.uri} refused us: {code} {reason}")
+                case Dead(reason):
+                    self._give_up(ws, reason)
+
+    def _move(self, ws: ClientConnection, node: NodeInfo | None) -> None:
+        if not self.moved.done():
+            self.moved.set_result(node)
+        if not self.registered.done():
+            self.registered.set_exception(MovedError(node))
+            self._give_up(ws, "wrong node")
+
+    def _give_up(self, ws: ClientConnection, reason: str) -> None:
+        self.reason = reason
+        # A closing handshake with a node that is silent would only wait.
+        ws.transport.abort()
+
+    def _finish(self) -> None:
+        self.closed.set()
+        if not self.registered.done():
+            self.registered.set_exception(NodeError(self.reason))
+        # Nobody may be waiting for them; a future's unread exception would be logged.
+        for future in (self.registered, self.moved):
+            if future.done() and not future.cancelled():
+                future.exception()
+            else:
+                future.cancel()
+
+
+def _is_local(uri: str) -> bool:
+    return uri.partition("://")[2].rpartition(":")[0] in {"127.0.0.1", "[::1]", "localhost"}

@@ -1,0 +1,104 @@
+"""Which node holds an address: JSON-RPC over HTTP POST to seed servers.
+
+Every seed may be down, slow, rate-limited (429 with an empty body) or lying, so an answer is only
+believed when it has the shape of one. An HTTP status of 200 says nothing: errors come with it too.
+An asyncio shell; called by `link`.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from collections.abc import Sequence
+
+import httpx
+
+from relay.nkn.session import NodeInfo
+from wire import limits
+
+DEFAULT_SEEDS = (
+    "https://mainnet-rpc-node-0001.nkn.org/mainnet/api/wallet",
+    "http://seed.nkn.org:30003",
+    *(f"http://mainnet-seed-{index:04d}.nkn.org:30003" for index in range(1, 9)),
+)
+"""The public seed servers of both official SDKs."""
+
+
+class RpcError(Exception):
+    """A seed server did not tell the node of an address; the message says which and why."""
+
+
+class SeedRpc:
+    """A list of seed servers, asked in turn beginning with the last that answered.
+
+    Args:
+        seeds: URLs of RPC servers.
+        tls: ask for nodes that speak wss.
+    """
+
+    def __init__(self, seeds: Sequence[str], *, tls: bool = False) -> None:
+        self._seeds = list(dict.fromkeys(seeds))
+        self._method = "getwssaddr" if tls else "getwsaddr"
+
+    async def locate(self, address: str) -> NodeInfo:
+        """The node that is responsible for `address`.
+
+        Raises:
+            RpcError: if no seed could tell; one line per seed with its reason.
+        """
+        reasons: list[str] = []
+        for seed in list(self._seeds):
+            try:
+                node = await self._ask(seed, address)
+            except RpcError as error:
+                reasons.append(str(error))
+                continue
+            self._seeds.remove(seed)
+            self._seeds.insert(0, seed)
+            return node
+        raise RpcError("; ".join(reasons) or "no RPC server is configured")
+
+    async def _ask(self, seed: str, address: str) -> NodeInfo:
+        question: dict[str, object] = {
+            "id": "relay",
+            "jsonrpc": "2.0",
+            "method": self._method,
+            "params": {"address": address},
+        }
+        try:
+            body = await _post(seed, question)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise RpcError(f"{seed}: {type(error).__name__} {error}".strip()) from error
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise RpcError(f"{seed}: the answer is not JSON") from error
+        node = NodeInfo.parse(answer.get("result")) if isinstance(answer, dict) else None
+        if node is None:
+            fault = answer.get("error") if isinstance(answer, dict) else None
+            raise RpcError(f"{seed}: {_reason(fault)}")
+        return node
+
+
+async def _post(seed: str, question: dict[str, object]) -> bytes:
+    timeout = httpx.Timeout(limits.RPC_TIMEOUT_S)
+    # A proxy of the environment is for the way out; this machine is reached without.
+    outside = urllib.parse.urlsplit(seed).hostname not in {"127.0.0.1", "::1", "localhost"}
+    async with (
+        httpx.AsyncClient(timeout=timeout, trust_env=outside) as client,
+        client.stream("POST", seed, json=question) as answer,
+    ):
+        if answer.status_code != 200:
+            raise RpcError(f"{seed}: HTTP {answer.status_code}")
+        body = bytearray()
+        async for piece in answer.aiter_bytes():
+            body += piece
+            if len(body) > limits.RPC_ANSWER_MAX_B:
+                raise RpcError(f"{seed}: the answer is too large")
+    return bytes(body)
+
+
+def _reason(fault: object) -> str:
+    if isinstance(fault, dict):
+        return f"error {fault.get('code')} {fault.get('message', '')} {fault.get('data', '')}".strip()[:200]
+    return "the answer names no node"

@@ -1,0 +1,47 @@
+"""Who waits for an answer to which message.
+
+Keyed by the destination's public key and the message id, so that a stranger who guesses an id cannot
+answer for it. Pure; owned by `messenger`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from relay.nkn import payload
+from wire import limits
+
+Acknowledged = Callable[["str | bytes | None"], None]
+"""Called once with the reply's data, or None for an acknowledgement."""
+
+
+class Waiting:
+    """A bounded table; the oldest waiter is given up when it is full."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        self._waiters: dict[tuple[bytes, bytes], Acknowledged] = {}
+        self._counts = counts
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def expect(self, keys: Sequence[bytes], message_id: bytes, done: Acknowledged) -> None:
+        """Call `done` at the first answer of any of `keys` to this message."""
+        for key in keys:
+            if len(self._waiters) >= limits.WAITERS_MAX:
+                del self._waiters[next(iter(self._waiters))]
+                self._counts["waiters_dropped"] += 1
+            self._waiters[key, message_id] = done
+
+    def forget(self, key: bytes, message_id: bytes) -> None:
+        """Wait no longer."""
+        self._waiters.pop((key, message_id), None)
+
+    def answer(self, key: bytes, answer: payload.Payload) -> None:
+        """A reply or acknowledgement came from the owner of `key`."""
+        is_ack = answer.type == payload.ACK
+        self._counts["acks_received" if is_ack else "replies_received"] += 1
+        done = self._waiters.pop((key, answer.reply_to_id), None)
+        if done is not None:
+            done(None if is_ack else answer.data)

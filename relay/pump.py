@@ -1,0 +1,187 @@
+"""The one owner of the engine: feeds it events, carries out its commands, wakes it when it is due.
+
+Everything here runs on one asyncio loop; worker threads only post. Between the pure engine and the
+shells `upstream` and `nkn`; started by `cli`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from relay.commands import Abort, Command, Note, Probe, Send, Start
+from relay.engine import Engine
+from relay.nkn import Message, MessageTooLargeError, MultiClient, OutboxFull
+from relay.upstream import Upstream, probe
+from wire import limits
+from wire.errors import Fault
+
+_DRAIN_S = 2.0
+"""How long a stopping relay waits for its last frames to leave."""
+_RECHECK_S = 0.02
+
+
+class Pump:
+    """Runs an engine.
+
+    Args:
+        client: the relay's NKN client, not yet started.
+        workers: HTTP worker threads.
+        on_note: takes what an operator may want to see.
+    """
+
+    def __init__(
+        self, engine: Engine, client: MultiClient, workers: int, on_note: Callable[[Note], None]
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._engine = engine
+        self._client = client
+        self._on_note = on_note
+        self._loop = asyncio.get_running_loop()
+        self._posted: deque[Callable[[], Sequence[Command]]] = deque()
+        self._scheduled = False
+        self._lock = threading.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._paused = False
+        self._upstream = Upstream(workers, self)
+        client.on_message(self._message)
+
+    async def stop(self) -> None:
+        """End every stream with its `end` frame and let the frames leave."""
+        self._do(self._engine.stop(time.monotonic()))
+        until = time.monotonic() + _DRAIN_S
+        while self._client.queued_b and time.monotonic() < until:  # noqa: ASYNC110 - links signal no one
+            await asyncio.sleep(_RECHECK_S)
+        # What the last write handed to the kernel leaves by itself; a breath lets a node read it.
+        await asyncio.sleep(_RECHECK_S)
+        self._upstream.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters of the engine, of this pump and of the NKN client."""
+        return {**self._engine.statistics(), **self.counts, "nkn": self._client.statistics()}
+
+    # -- events of worker threads ---------------------------------------------------------
+
+    def head(self, tag: int, status: int, headers: dict[str, str]) -> None:
+        """See upstream.Events."""
+        self._post(lambda: self._engine.head(tag, status, headers, time.monotonic()))
+
+    def data(self, tag: int, data: bytes) -> None:
+        """See upstream.Events."""
+        self._post(partial(self._data, tag, data))
+
+    def eof(self, tag: int) -> None:
+        """See upstream.Events."""
+        self._post(lambda: self._engine.eof(tag, time.monotonic()))
+
+    def failed(self, tag: int, fault: Fault) -> None:
+        """See upstream.Events."""
+        self._post(lambda: self._engine.failed(tag, fault, time.monotonic()))
+
+    def closed(self, tag: int) -> None:
+        """See upstream.Events."""
+        self._post(partial(self._closed, tag))
+
+    def _data(self, tag: int, data: bytes) -> Sequence[Command]:
+        self._upstream.taken(tag)
+        return self._engine.data(tag, data, time.monotonic())
+
+    def _closed(self, tag: int) -> Sequence[Command]:
+        self._upstream.forget(tag)
+        return self._engine.closed(tag, time.monotonic())
+
+    def _post(self, event: Callable[[], Sequence[Command]]) -> None:
+        """Hand an event to the loop; one wake-up serves all that were posted until it runs."""
+        self._posted.append(event)
+        with self._lock:
+            if self._scheduled:
+                return
+            self._scheduled = True
+        try:
+            self._loop.call_soon_threadsafe(self._take_posted)
+        except RuntimeError:
+            self._scheduled = False  # the loop is closed: the program is ending
+
+    def _take_posted(self) -> None:
+        with self._lock:
+            self._scheduled = False
+        for _ in range(len(self._posted)):
+            self._carry_out(self._posted.popleft()())
+        self._arm()
+
+    # -- commands -------------------------------------------------------------------------
+
+    def _message(self, message: Message) -> None:
+        now = time.monotonic()
+        self._do(self._engine.message(message.src, message.key, message.payload, now))
+
+    def _acknowledged(self, tag: int, number: int, _reply: object) -> None:
+        self._do(self._engine.acknowledged(tag, number, time.monotonic()))
+
+    def _do(self, commands: Sequence[Command]) -> None:
+        self._carry_out(commands)
+        self._arm()
+
+    def _carry_out(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            match command:
+                case Send():
+                    self._send(command)
+                case Start(tag, request):
+                    self._upstream.start(tag, request)
+                case Abort(tag):
+                    self._upstream.abort(tag)
+                case Probe(urls):
+                    self._probe(dict(urls))
+                case Note():
+                    self._on_note(command)
+
+    def _send(self, command: Send) -> None:
+        on_ack = None
+        if command.tag is not None and command.number is not None:
+            on_ack = partial(self._acknowledged, command.tag, command.number)
+        try:
+            self._client.send_nowait(
+                command.dest, command.text, on_ack=on_ack, max_holding_seconds=limits.HOLD_FRAMES_S
+            )
+        except (OutboxFull, MessageTooLargeError) as error:
+            self.counts[f"send_failed_{type(error).__name__}"] += 1
+        if not self._paused and self._client.queued_b > limits.UNSENT_HIGH_B:
+            self._paused = True
+            self._upstream.pause(paused=True)
+            self._loop.call_later(_RECHECK_S, self._recheck)
+
+    def _recheck(self) -> None:
+        """Workers were held because a node's socket is slow; let them go on once it caught up."""
+        if self._client.queued_b > limits.UNSENT_LOW_B:
+            self._loop.call_later(_RECHECK_S, self._recheck)
+            return
+        self._paused = False
+        self._upstream.pause(paused=False)
+
+    def _probe(self, urls: dict[str, str]) -> None:
+        def ask() -> None:
+            services = probe(urls)
+            self._post(lambda: self._engine.probed(services, time.monotonic()))
+
+        threading.Thread(target=ask, name="health", daemon=True).start()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self._engine.due_at()
+        if due is not None:
+            delay = max(0.0, due - time.monotonic())
+            self._timer = self._loop.call_later(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._do(self._engine.advance(time.monotonic()))

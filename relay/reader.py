@@ -1,0 +1,125 @@
+"""The peer's half: frames in any order in, the stream in order out, gaps named.
+
+Frames may be lost, doubled and overtaken; `seq` is the order and `end.last_seq` says how many there are.
+Pure; used by `ask` and by other people's Python peers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import Any
+
+from wire import limits
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next part of the stream: a line without its line feed, or raw bytes."""
+
+    seq: int
+    line: str | None = None
+    data: bytes | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """What was seen so far, for people.
+
+    Attributes:
+        frames: frames of this request, doubles included.
+        doubled: lines and chunks that came again.
+        overtaken: lines and chunks that came before an earlier one.
+        state: the last keepalive's, e.g. "queued" or "loading".
+        position: place in the relay's queue, from 1.
+    """
+
+    frames: int = 0
+    doubled: int = 0
+    overtaken: int = 0
+    bytes: int = 0
+    state: str | None = None
+    position: int | None = None
+    held: dict[int, Piece] = field(default_factory=dict)
+
+
+class Reader:
+    """Reads the answer to one request.
+
+    Attributes:
+        begin: the begin frame, or None.
+        end: the end frame, or the `relay.response` of a request without stream, or None.
+        progress: what was seen so far.
+    """
+
+    def __init__(self, identifier: str) -> None:
+        self.begin: dict[str, Any] | None = None
+        self.end: dict[str, Any] | None = None
+        self.progress = Progress()
+        self._identifier = identifier
+        self._next = 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything up to the end was given out."""
+        if self.end is None:
+            return False
+        return self.end.get("event") == "relay.response" or self._next > self._last()
+
+    def missing(self) -> list[int]:
+        """Numbers that should be here and are not."""
+        last = self._last() if self.end is not None else max(self.progress.held, default=0)
+        return [seq for seq in range(self._next, last + 1) if seq not in self.progress.held]
+
+    def feed(self, frame: dict[str, Any]) -> list[Piece]:
+        """Take one event; the pieces that follow those given out already. Foreign events give none."""
+        event = str(frame.get("event")).lower()
+        if frame.get("id") != self._identifier or not event.startswith("relay.response"):
+            return []
+        self.progress.frames += 1
+        if event == "relay.response.begin":
+            self.begin = self.begin or frame
+        elif event in {"relay.response.end", "relay.response"}:
+            self.end = self.end or frame
+        elif event == "relay.response.keepalive":
+            self.progress.state, self.progress.position = frame.get("state"), frame.get("position")
+        elif event == "relay.response.lines":
+            for line in frame.get("lines") or []:
+                self._hold(Piece(_seq(line), line=str(line.get("line", ""))))
+        elif event == "relay.response.chunk":
+            self._hold(Piece(_seq(frame), data=_bytes(frame.get("b64"))))
+        return self._release()
+
+    def _last(self) -> int:
+        last = (self.end or {}).get("last_seq")
+        return last if isinstance(last, int) else 0
+
+    def _hold(self, piece: Piece) -> None:
+        if piece.seq < self._next or piece.seq in self.progress.held:
+            self.progress.doubled += 1
+            return
+        if piece.seq > self._next + limits.READER_AHEAD_MAX:
+            return
+        self.progress.overtaken += piece.seq != self._next + len(self.progress.held)
+        self.progress.held[piece.seq] = piece
+
+    def _release(self) -> list[Piece]:
+        ready = []
+        while (piece := self.progress.held.pop(self._next, None)) is not None:
+            ready.append(piece)
+            self.progress.bytes += len(piece.data or b"") + len((piece.line or "").encode())
+            self._next += 1
+        return ready
+
+
+def _seq(raw: dict[str, Any]) -> int:
+    seq = raw.get("seq") if isinstance(raw, dict) else None
+    return seq if isinstance(seq, int) else 0
+
+
+def _bytes(raw: object) -> bytes:
+    try:
+        return base64.b64decode(str(raw), validate=True)
+    except (binascii.Error, ValueError):
+        return b""

@@ -1,0 +1,62 @@
+"""A real farm on free ports, once per test session: model cached, engine warm."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "smollm2:135m"
+
+
+@dataclass(frozen=True)
+class RunningFarm:
+    url: str
+    back: str
+    process: subprocess.Popen[str]
+
+    def get(self, url: str) -> Any:
+        with urllib.request.urlopen(url) as answer:
+            return json.load(answer)
+
+    @property
+    def engine(self) -> dict[str, Any]:
+        return self.get(f"{self.back}/_engine")
+
+
+def start_farm(*flags: str, log: Path | None = None) -> RunningFarm:
+    argv = [sys.executable, "-m", "farm", "--mode", "embedded", "--front-port", "0", "--back-port", "0", *flags]
+    with (log or Path(os.devnull)).open("w") as errors:
+        process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("→ farm ready: http://127.0.0.1:"), line or (log and log.read_text())
+    url = line.split()[-1]
+    with urllib.request.urlopen(f"{url}/_health") as answer:
+        back = json.load(answer)["backend"]
+    return RunningFarm(url, back, process)
+
+
+def end_farm(farm: RunningFarm) -> int:
+    farm.process.terminate()
+    code = farm.process.wait(10)
+    assert farm.process.stdout is not None
+    farm.process.stdout.close()
+    return code
+
+
+@pytest.fixture(scope="session")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFarm]:
+    pytest.importorskip("xllamacpp", reason="pip install -r requirements/run.txt brings the engine", exc_type=ImportError)
+    running = start_farm(log=tmp_path_factory.mktemp("farm") / "log")
+    yield running
+    assert end_farm(running) == 0
