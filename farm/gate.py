@@ -51,6 +51,21 @@ def judge_headers(headers: Iterable[tuple[bytes, bytes]], *, loopback: bool) -> 
     return judge(found.get(b"origin"), found.get(b"host"), loopback=loopback)
 
 
+def cors_headers(origin: bytes) -> list[tuple[bytes, bytes]]:
+    """What an answer carries so that a page on this machine may read it."""
+    return [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+
+
+def preflight_headers(origin: bytes) -> list[tuple[bytes, bytes]]:
+    """The answer to a browser that asks before it sends."""
+    allow = (
+        (b"access-control-allow-methods", b"GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"),
+        (b"access-control-allow-headers", b"Authorization,Content-Type,User-Agent,Accept,X-Requested-With"),
+        (b"access-control-max-age", b"43200"),
+    )
+    return [*cors_headers(origin), *allow]
+
+
 def is_local_host(host: str) -> bool:
     """Whether a Host header names this machine or its network: empty, a local name or a private address."""
     name = _host_name(host)

@@ -18,6 +18,10 @@ from pathlib import Path
 from farm import limits
 
 
+_WHEELS = "--only-binary=:all:"
+_REPORT = ("--report", "-")
+
+
 class IndexFault(Exception):
     """The index did not give what was asked for; the text says why, in one line."""
 
@@ -48,11 +52,8 @@ class PipIndex:
         Raises:
             IndexFault: pip is missing, there is no network, or the index does not have it.
         """
-        report = _pip(
-            ["install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet"]
-            + ["--only-binary=:all:", "--report", "-", requirement],
-            limits.INDEX_QUERY_S,
-        )
+        query = ["install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet", _WHEELS, *_REPORT]
+        report = _pip([*query, requirement], limits.INDEX_QUERY_S)
         try:
             found = json.loads(report)["install"][0]["download_info"]
             digest = found.get("archive_info", {}).get("hashes", {}).get("sha256", "")
@@ -69,7 +70,7 @@ class PipIndex:
             IndexFault: as `locate`.
         """
         _pip(
-            ["download", "--no-deps", "--quiet", "--only-binary=:all:", "--dest", str(folder), requirement],
+            ["download", "--no-deps", "--quiet", _WHEELS, "--dest", str(folder), requirement],
             limits.INDEX_DOWNLOAD_S,
         )
         wheels = sorted(folder.glob("*.whl"))

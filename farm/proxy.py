@@ -43,18 +43,23 @@ class Forwarder:
         """Answer one request."""
         exchange = Exchange(scope, receive, send)
         verdict = gate.judge_headers(exchange.headers, loopback=self._loopback)
+        framed_twice = {b"content-length", b"transfer-encoding"} <= {name for name, _ in exchange.headers}
         if verdict is gate.Verdict.FOREIGN:
-            return await exchange.whole(403, "text/plain", b"")
-        if (
-            exchange.header(b"content-length") is not None
-            and exchange.header(b"transfer-encoding") is not None
-        ):
-            return await _refuse(
-                exchange, 400, "a request has either Content-Length or Transfer-Encoding, not both"
-            )
-        await exchange.unless_left(self._forward(exchange, _target(scope)))
+            await exchange.whole(403, "text/plain", b"")
+        elif framed_twice:
+            # Two servers in a row that disagree on where a request ends can be made to see different ones.
+            why = "a request has either Content-Length or Transfer-Encoding, not both"
+            await _refuse(exchange, 400, why, (b"connection", b"close"))
+        else:
+            origin = exchange.header(b"origin") if verdict is gate.Verdict.ALLOWED else None
+            if origin and exchange.method == "OPTIONS":
+                await exchange.begin(204, gate.preflight_headers(origin))
+                await exchange.end()
+            else:
+                readable = gate.cors_headers(origin) if origin else []
+                await exchange.unless_left(self._forward(exchange, _target(scope), readable))
 
-    async def _forward(self, exchange: Exchange, target: bytes) -> None:
+    async def _forward(self, exchange: Exchange, target: bytes, extra: Headers) -> None:
         bodied = any(exchange.header(name) is not None for name in (b"content-length", b"transfer-encoding"))
         if not bodied:
             await exchange.body(0)  # only its end comes; the watch for a leaving client begins there
@@ -75,13 +80,13 @@ class Forwarder:
             what = f"broke off before it answered ({type(error).__name__}); ask again"
             return await _refuse(exchange, 502, f"the backend at {self._backend} {what}")
         try:
-            await _relay(exchange, answer)
+            await _relay(exchange, answer, extra)
         finally:
             await answer.aclose()
 
 
-async def _relay(exchange: Exchange, answer: httpx.Response) -> None:
-    headers = _end_to_end(answer.headers.raw)
+async def _relay(exchange: Exchange, answer: httpx.Response, extra: Headers) -> None:
+    headers = _end_to_end(answer.headers.raw) + extra
     if answer.headers.get("content-length") is None:
         headers.append((b"x-accel-buffering", b"no"))  # a web server in front of us shall not gather chunks
     await exchange.begin(answer.status_code, headers)
@@ -96,8 +101,9 @@ async def _relay(exchange: Exchange, answer: httpx.Response) -> None:
 
 
 def _to_backend(headers: Headers) -> Headers:
-    """A client's headers without those about its connection, its Host and its Origin: httpx names the
-    backend's host, and the origin was judged here, by the same rule.
+    """A client's headers without those about its connection, its Host and its Origin.
+
+    httpx names the backend's host; the origin was judged here, by the same rule.
     """
     return [pair for pair in _end_to_end(headers) if pair[0].lower() not in {b"host", b"origin", b"expect"}]
 
@@ -113,8 +119,8 @@ def _target(scope: Scope) -> bytes:
     return path + b"?" + query if query else path
 
 
-async def _refuse(exchange: Exchange, status: int, why: str) -> None:
-    await exchange.whole(status, _JSON, json.dumps({"error": why}).encode())
+async def _refuse(exchange: Exchange, status: int, why: str, *extra: tuple[bytes, bytes]) -> None:
+    await exchange.whole(status, _JSON, json.dumps({"error": why}).encode(), *extra)
 
 
 async def health(backend: str, client: httpx.AsyncClient) -> JSONResponse:

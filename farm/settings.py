@@ -13,8 +13,8 @@ from farm.embedded.durations import parse_keep_alive
 from wire.errors import SettingsFault
 
 ONLY_EMBEDDED = (
-    "only `embedded` is built now. An Ollama that already runs needs no farm: point the relay straight at it, "
-    'RELAY_TARGETS={"ollama":"http://127.0.0.1:11434"}'
+    "only `embedded` is built now. An Ollama that already runs needs no farm: point the relay straight at "
+    'it, RELAY_TARGETS={"ollama":"http://127.0.0.1:11434"}'
 )
 
 

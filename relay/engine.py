@@ -6,13 +6,14 @@ logger, so that the whole relay can be run on paper. Owned by `pump`, which alon
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from relay import frames
 from relay.admission import Admission, Shares
+from relay.answered import Answered
 from relay.commands import Abort, Command, Note, Probe, Send, Start
 from relay.exchange import Exchange, Manner, Out
 from relay.policy import Policy
@@ -62,7 +63,7 @@ class Engine:
         self._admission = Admission(shares)
         self._exchanges: dict[int, _Running] = {}
         self._by_id: dict[tuple[bytes, frames.RequestId], int] = {}
-        self._answered: OrderedDict[tuple[bytes, frames.RequestId], float] = OrderedDict()
+        self._answered = Answered()
         self._asking_health: list[tuple[str, frames.RequestId]] = []
         self._tags = 0
         self._stopping = False
@@ -192,7 +193,6 @@ class Engine:
         return self._on(tag, lambda exchange: exchange.fail(cancelled(), now), now)
 
     def _http(self, src: str, key: bytes, event: frames.Event, now: float) -> list[Command]:
-        self._forget_answered(now)
         if (key, event.id) in self._by_id:
             return self._drop("repeated_while_running", src)
         stream = frames.stream_mode(event.req)
@@ -217,7 +217,7 @@ class Engine:
             raise bad_request("id is missing; every request needs one of its own")
         if self._stopping:
             raise shutdown()
-        if (key, event.id) in self._answered:
+        if self._answered.knows((key, event.id), now):
             raise replayed("a request of this id was answered already; a new one needs a new id")
         request = self._policy.judge(event.req, stream)
         self._admission.admit(tag, key)
@@ -241,7 +241,7 @@ class Engine:
         fault = running.exchange.fault
         name = (running.key, running.exchange.identifier)
         self._by_id.pop(name, None)
-        self._answered[name] = now
+        self._answered.remember(name, now)
         self.counts["ended_ok" if fault is None else f"ended_{fault.code}"] += 1
         note = Note("end", {"tag": tag, "code": fault.code if fault else "ok"})
         if running.busy:
@@ -267,11 +267,7 @@ class Engine:
         self, src: str, event: frames.Event, stream: frames.StreamMode, fault: Fault
     ) -> list[Command]:
         self.counts[f"refused_{fault.code}"] += 1
-        if stream.wanted:
-            nothing = frames.Summary(0, 0, 0, eot_seen=False, done_seen=False, truncated=False, t_ms=0)
-            text = frames.end(event.id, nothing, fault)
-        else:
-            text = frames.response(event.id, fault.status, {}, b"", fault)
+        text = frames.refusal(event.id, fault, stream)
         note = Note(
             "refused", {"peer": redact.key(src), "code": fault.code, "why": redact.printable(fault.detail)}
         )
@@ -280,13 +276,6 @@ class Engine:
     def _drop(self, reason: str, src: str) -> list[Command]:
         self.counts[f"dropped_{reason}"] += 1
         return [Note("dropped", {"peer": redact.key(src), "reason": reason})]
-
-    def _forget_answered(self, now: float) -> None:
-        while self._answered:
-            oldest = next(iter(self._answered.values()))
-            if len(self._answered) < limits.ANSWERED_MAX and now - oldest < limits.ANSWERED_TTL_S:
-                return
-            self._answered.popitem(last=False)
 
     def _ts(self, now: float) -> int:
         return round((now + self._manner.epoch_s) * 1000)

@@ -231,6 +231,14 @@ def response(
     return f'{frame[:-1]},"json":{text or "null"}}}'
 
 
+def refusal(identifier: RequestId, fault: Fault, stream: StreamMode) -> str:
+    """The only answer to a request that was not begun."""
+    if not stream.wanted:
+        return response(identifier, fault.status, {}, b"", fault)
+    nothing = Summary(0, 0, 0, eot_seen=False, done_seen=False, truncated=False, t_ms=0)
+    return end(identifier, nothing, fault)
+
+
 def _json_text(body: bytes) -> str | None:
     try:
         text = body.decode()

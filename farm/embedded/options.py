@@ -94,16 +94,16 @@ def parse(given: Mapping[str, Any]) -> Options:
 def _checked(name: str, value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in _INTEGERS and not number:
-        raise RefusalError(500, f'option "{name}" must be of type integer')
+        raise RefusalError(500, f'option "{name}" must be of type integer', early=True)
     if name in _FLOATS and not number:
-        raise RefusalError(500, f'option "{name}" must be of type float32')
+        raise RefusalError(500, f'option "{name}" must be of type float32', early=True)
     if name in _BOOLEANS and not isinstance(value, bool):
-        raise RefusalError(500, f'option "{name}" must be of type boolean')
+        raise RefusalError(500, f'option "{name}" must be of type boolean', early=True)
     if name == "stop":
         if not isinstance(value, list):
-            raise RefusalError(500, 'option "stop" must be of type array')
+            raise RefusalError(500, 'option "stop" must be of type array', early=True)
         if not all(isinstance(item, str) for item in value):
-            raise RefusalError(500, 'option "stop" must be of an array of strings')
+            raise RefusalError(500, 'option "stop" must be of an array of strings', early=True)
         # An empty stop text would end every answer at once.
         return [item for item in value if item]
     return int(value) if name in _INTEGERS else value

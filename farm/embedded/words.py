@@ -18,7 +18,7 @@ class RefusalError(Exception):
     Attributes:
         status: the HTTP status.
         text: the words, as Ollama has them.
-        early: found while the body was read; such errors are framed a little differently on /v1.
+        early: found before the request was accepted; such errors are framed a little differently.
         native: keeps the native shape on /v1 too.
     """
 
@@ -87,4 +87,4 @@ def error_answer(refusal: RefusalError, *, openai: bool, streamed: bool = False)
     if openai and not refusal.native:
         body = openai_error(refusal.status, refusal.text)
         return (JSON_UTF8, body) if refusal.early else (JSON_BARE, body + b"\n")
-    return (JSON_BARE if streamed else JSON_UTF8, native_error(refusal.text))
+    return (JSON_BARE if streamed and not refusal.early else JSON_UTF8, native_error(refusal.text))

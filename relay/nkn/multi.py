@@ -76,14 +76,18 @@ class Routes:
 
     def __init__(self) -> None:
         self._plain: OrderedDict[str, int] = OrderedDict()
-        self._parts: OrderedDict[str, None] = OrderedDict()
+        self._parts: OrderedDict[str, set[int]] = OrderedDict()
 
     def heard(self, peer: str, index: int, prefix: int | None) -> None:
         """A message of `peer` (address without prefix) came to our part `index`."""
         if prefix is None:
             _remember(self._plain, peer, index)
         else:
-            _remember(self._parts, peer, None)
+            _remember(self._parts, peer, self._parts.get(peer, set()) | {index})
+
+    def knows(self, peer: str, index: int) -> bool:
+        """Whether our part `index` ever heard this peer: only then can it expect its acknowledgements."""
+        return self._plain.get(peer) == index or index in self._parts.get(peer, ())
 
     def towards(self, peer: str, indices: list[int]) -> list[tuple[int, int]]:
         """(our part, its part) for each copy, of our parts `indices`."""

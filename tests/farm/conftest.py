@@ -34,7 +34,18 @@ class RunningFarm:
 
 
 def start_farm(*flags: str, log: Path | None = None) -> RunningFarm:
-    argv = [sys.executable, "-m", "farm", "--mode", "embedded", "--front-port", "0", "--back-port", "0", *flags]
+    argv = [
+        sys.executable,
+        "-m",
+        "farm",
+        "--mode",
+        "embedded",
+        "--front-port",
+        "0",
+        "--back-port",
+        "0",
+        *flags,
+    ]
     with (log or Path(os.devnull)).open("w") as errors:
         process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
     assert process.stdout is not None
@@ -56,7 +67,9 @@ def end_farm(farm: RunningFarm) -> int:
 
 @pytest.fixture(scope="session")
 def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFarm]:
-    pytest.importorskip("xllamacpp", reason="pip install -r requirements/run.txt brings the engine", exc_type=ImportError)
+    pytest.importorskip(
+        "xllamacpp", reason="pip install -r requirements/run.txt brings the engine", exc_type=ImportError
+    )
     running = start_farm(log=tmp_path_factory.mktemp("farm") / "log")
     yield running
     assert end_farm(running) == 0

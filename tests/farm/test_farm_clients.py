@@ -121,7 +121,9 @@ async def test_chat_stream_async(async_client: ollama.AsyncClient) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_chat_with_a_schema(client: ollama.Client, stream: bool) -> None:
     options = {"temperature": 0, "num_predict": 200}
-    answer: Any = client.chat(MODEL, [{"role": "user", "content": "A city."}], format=SCHEMA, options=options, stream=stream)
+    answer: Any = client.chat(
+        MODEL, [{"role": "user", "content": "A city."}], format=SCHEMA, options=options, stream=stream
+    )
     text = "".join(line.message.content for line in answer) if stream else answer.message.content
     told = json.loads(text)
     assert set(told) == {"city", "n"}
@@ -135,7 +137,9 @@ def test_format_json_begins_an_object(client: ollama.Client) -> None:
 
 def test_the_seed_decides(client: ollama.Client) -> None:
     options = {"temperature": 1.5, "top_k": 0, "top_p": 1.0, "num_predict": 12, "seed": 42}
-    texts = [client.generate(MODEL, "Tell", options=options | {"seed": seed}).response for seed in (42, 42, 43)]
+    texts = [
+        client.generate(MODEL, "Tell", options=options | {"seed": seed}).response for seed in (42, 42, 43)
+    ]
     assert texts[0] == texts[1] != texts[2]
 
 
@@ -201,7 +205,10 @@ def test_an_unknown_model_is_404(client: ollama.Client, call: Callable[[ollama.C
 
 
 def test_tools_are_refused(client: ollama.Client) -> None:
-    tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
+    tool = {
+        "type": "function",
+        "function": {"name": "f", "description": "d", "parameters": {"type": "object"}},
+    }
     with pytest.raises(ollama.ResponseError, match="does not support tools") as caught:
         client.chat(MODEL, CHAT, tools=[tool])
     assert caught.value.status_code == 400
@@ -226,7 +233,9 @@ def test_a_prompt_longer_than_the_context_is_cut(client: ollama.Client) -> None:
 async def test_four_streams_run_at_the_same_time(async_client: ollama.AsyncClient) -> None:
     async def one(number: int) -> list[float]:
         options = {"temperature": 0.8, "seed": number, "num_predict": 40}
-        stream = await async_client.generate(MODEL, f"Story {number}:", raw=True, options=options, stream=True)
+        stream = await async_client.generate(
+            MODEL, f"Story {number}:", raw=True, options=options, stream=True
+        )
         return [time.monotonic() async for line in stream if not line.done]
 
     times = await asyncio.gather(*(one(number) for number in range(4)))
@@ -239,7 +248,9 @@ async def test_four_streams_run_at_the_same_time(async_client: ollama.AsyncClien
 
 
 def test_openai_chat(openai_client: openai.OpenAI) -> None:
-    made = openai_client.chat.completions.create(model=MODEL, messages=CHAT, max_tokens=6, temperature=0, seed=1)  # type: ignore[arg-type]
+    made = openai_client.chat.completions.create(
+        model=MODEL, messages=CHAT, max_tokens=6, temperature=0, seed=1
+    )  # type: ignore[arg-type]
     assert made.choices[0].message.content
     assert made.choices[0].finish_reason == "length"
     assert made.usage is not None
@@ -279,7 +290,9 @@ def test_openai_completions(openai_client: openai.OpenAI) -> None:
     made = openai_client.completions.create(model=MODEL, prompt="One two three", max_tokens=3, temperature=0)
     assert made.choices[0].text
     chunks = list(
-        openai_client.completions.create(model=MODEL, prompt="One two three", max_tokens=3, temperature=0, stream=True)
+        openai_client.completions.create(
+            model=MODEL, prompt="One two three", max_tokens=3, temperature=0, stream=True
+        )
     )
     assert "".join(chunk.choices[0].text for chunk in chunks) == made.choices[0].text
 

@@ -48,7 +48,14 @@ const commands = {
   state: async ({ name }) => ({
     parts: parts(clients.get(name)).map((part) => ({ addr: part.addr, ready: part.isReady, node: part.node && part.node.addr, socket: part.ws && part.ws.readyState, failed: part.isClosed })),
   }),
-  close: async ({ name }) => { await clients.get(name).close(); clients.delete(name); return {}; },
+  close: async ({ name }) => {
+    const sockets = parts(clients.get(name)).map((part) => part.ws).filter(Boolean);
+    await clients.get(name).close();
+    clients.delete(name);
+    // The SDK does not wait for its sockets; whoever tests absence must.
+    while (sockets.some((socket) => socket.readyState !== 3)) await new Promise((done) => { setTimeout(done, 5); });
+    return {};
+  },
 };
 
 // The SDK talks to the console; stdout is ours alone.

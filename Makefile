@@ -1,0 +1,52 @@
+# Needs python3 (3.11 or newer) with its venv module, and make. Everything else lives in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONPATH := $(CURDIR)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check bench pins proto clean
+
+## The main job, on this machine alone: dev node, farm, relay, and a peer that asks. ONCE=1 ends by itself;
+## TARGET=http://127.0.0.1:11434 serves an Ollama that runs already instead of the embedded model.
+demo: .venv/run
+	@$(BIN)/python scripts/demo.py $(if $(ONCE),--once) $(if $(TARGET),--target $(TARGET))
+
+## All tests. Those that need node, a real nknd (NKN_TEST_RPC) or a real Ollama (OLLAMA_TEST_HOST) say so when they skip.
+test: .venv/test node_modules
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+## Style and types.
+check: .venv/test
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+## What the relay adds to direct HTTP, side by side in one run.
+bench: .venv/run
+	@$(BIN)/python bench/line.py $(ARGS)
+
+.venv/run: requirements/run.txt
+	@$(PYTHON) scripts/prepare.py .venv
+	@echo "installing what the relay and the farm need (once, about 70 MB)"
+	@$(BIN)/python -m pip install --quiet --progress-bar off --require-hashes --no-deps -r requirements/run.txt
+	@touch $@
+
+.venv/test: .venv/run requirements/test.txt
+	@echo "installing what the tests need (once)"
+	@$(BIN)/python -m pip install --quiet --progress-bar off --require-hashes --no-deps -r requirements/test.txt
+	@touch $@
+
+.PHONY: node_modules
+node_modules:
+	@$(PYTHON) scripts/prepare.py --node tests/interop
+
+## New pins for requirements/*.txt, and new code from messages.proto (for maintainers).
+pins: .venv/run
+	@$(BIN)/python -m pip install --quiet pip-tools
+	@cd requirements && for name in run test; do ../$(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+		--allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o $$name.txt $$name.in; done
+
+proto: .venv/run
+	@$(BIN)/python -m pip install --quiet grpcio-tools==1.85.1
+	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. relay/nkn/messages.proto
+
+clean:
+	rm -rf .venv tests/interop/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

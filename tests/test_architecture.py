@@ -1,0 +1,193 @@
+"""The house holds itself: floors, circles, sizes, what the pure floors may not touch, names."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("wire", "relay", "farm")
+
+FLOORS: dict[int, tuple[str, ...]] = {
+    0: ("wire",),
+    1: (
+        "relay.nkn.address", "relay.nkn.arrival", "relay.nkn.dispatch", "relay.nkn.envelope",
+        "relay.nkn.identity", "relay.nkn.messages_pb2", "relay.nkn.multi", "relay.nkn.payload",
+        "relay.nkn.seal", "relay.nkn.session", "relay.nkn.sigchain", "relay.nkn.waiting",
+    ),
+    2: (
+        "relay.admission", "relay.answered", "relay.batcher", "relay.commands", "relay.endmark", "relay.engine",
+        "relay.exchange", "relay.frames", "relay.outflow", "relay.policy", "relay.reader",
+        "relay.requestbody",
+    ),
+    3: ("relay.nkn", "relay.upstream", "relay.pump", "relay.peer", "farm"),
+    4: (
+        "relay.__main__", "relay.asking", "relay.cli", "relay.journal", "relay.keyfile",
+        "relay.ollama_relay", "relay.settings", "farm.__main__", "farm.cli", "farm.ollama_farm",
+        "farm.settings",
+    ),
+}  # fmt: skip
+"""Floor → modules; a package name stands for what lies in it and is not named elsewhere."""
+
+NOT_BELOW_3 = {
+    "asyncio", "concurrent", "datetime", "logging", "multiprocessing", "os", "queue", "random", "secrets",
+    "select", "selectors", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time",
+    "pathlib", "httpx", "requests", "urllib3", "websockets", "uvicorn", "fastapi",
+}  # fmt: skip
+"""No clock, socket, thread, file, chance or logger below floor 3."""
+FILE_LINES_MAX = 300
+FUNCTION_LINES_MAX = 50
+FUNCTION_LINES_MEDIAN = 8
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {_module(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+
+def _floor(module: str) -> int:
+    if module == "relay":
+        return 0  # its __init__ is a docstring
+    best, found = -1, -1
+    for floor, names in FLOORS.items():
+        for name in names:
+            if (module == name or module.startswith(f"{name}.")) and len(name) > best:
+                best, found = len(name), floor
+    assert found >= 0, f"{module} stands on no floor; give it one in FLOORS"
+    return found
+
+
+def _imports(module: str, *, top_level: bool = False) -> set[str]:
+    found: set[str] = set()
+    nodes = TREES[module].body if top_level else ast.walk(TREES[module])
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.add(whole if whole in SOURCES else node.module)
+    return found
+
+
+def _own(module: str, *, top_level: bool = False) -> set[str]:
+    return {name for name in _imports(module, top_level=top_level) if name.partition(".")[0] in PACKAGES}
+
+
+def _handwritten() -> list[str]:
+    return [name for name in SOURCES if not name.endswith("_pb2")]
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES))
+def test_imports_go_down_only(module: str) -> None:
+    up = {other for other in _own(module) if other in SOURCES and _floor(other) > _floor(module)}
+    assert not up, f"{module} (floor {_floor(module)}) imports upwards: {sorted(up)}"
+
+
+def test_relay_and_farm_never_import_each_other() -> None:
+    for module in SOURCES:
+        room = module.partition(".")[0]
+        others = {other.partition(".")[0] for other in _own(module)} - {room, "wire"}
+        assert not others, f"{module} imports {others}"
+
+
+def test_wire_imports_the_standard_library_alone() -> None:
+    for module in SOURCES:
+        if module.partition(".")[0] == "wire":
+            roots = {name.partition(".")[0] for name in _imports(module)}
+            assert roots <= sys.stdlib_module_names | {"wire"}, module
+
+
+def test_no_import_circles() -> None:
+    edges = {name: {o for o in _own(name, top_level=True) if o in SOURCES and o != name} for name in SOURCES}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"circle: {' → '.join([*path[path.index(name) :], name])}"
+        if name not in done:
+            for other in edges[name]:
+                visit(other, (*path, name))
+            done.add(name)
+
+    for name in SOURCES:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("module", sorted(name for name in SOURCES if _floor(name) < 3))
+def test_the_core_knows_no_clock_socket_thread_file_or_chance(module: str) -> None:
+    roots = {name.partition(".")[0] for name in _imports(module)}
+    assert not roots & NOT_BELOW_3, f"{module} imports {sorted(roots & NOT_BELOW_3)}"
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"open", "print", "input", "exec", "eval"}, module
+        if isinstance(node, ast.Attribute):
+            assert node.attr != "urljoin", f"{module}: urljoin leaves the host, use Origin.join"
+
+
+@pytest.mark.parametrize("module", sorted(_handwritten()))
+def test_files_and_functions_stay_small(module: str) -> None:
+    lines = SOURCES[module].read_text(encoding="utf-8").count("\n")
+    assert lines <= FILE_LINES_MAX, f"{module} has {lines} lines; which noun is hiding in it?"
+    for name, size in _functions(module):
+        assert size <= FUNCTION_LINES_MAX, f"{module}.{name} has {size} lines"
+
+
+def test_functions_are_small_in_the_median() -> None:
+    sizes = sorted(size for module in _handwritten() for _, size in _functions(module))
+    assert sizes[len(sizes) // 2] <= FUNCTION_LINES_MEDIAN
+
+
+def _functions(module: str) -> list[tuple[str, int]]:
+    return [
+        (node.name, (node.end_lineno or node.lineno) - node.lineno + 1 - _doc_lines(node))
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def _doc_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    first = node.body[0]
+    if ast.get_docstring(node) is None:
+        return 0
+    return (first.end_lineno or first.lineno) - first.lineno + 1
+
+
+@pytest.mark.parametrize("module", sorted(_handwritten()))
+def test_every_module_says_what_it_is(module: str) -> None:
+    assert ast.get_docstring(TREES[module]), module
+
+
+def test_no_file_shadows_the_standard_library() -> None:
+    # `python3 relay/ollama_relay.py` puts its folder first on the path.
+    for module, path in SOURCES.items():
+        if path.name != "__init__.py" and not path.stem.startswith("__"):
+            assert path.stem not in sys.stdlib_module_names, module
+
+
+def test_site_is_no_package() -> None:
+    assert not (ROOT / "site" / "__init__.py").exists(), "`import site` is the standard library's"
+
+
+def test_packages_are_listed_by_name() -> None:
+    import tomllib
+
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == sorted(name for name, path in SOURCES.items() if path.name == "__init__.py")
+
+
+def test_nothing_committed_names_this_machine() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split("\0")
+    needles = ("/" + "work/", "/" + "root/", "/" + "home/")
+    for name in filter(None, tracked):
+        text = (ROOT / name).read_bytes().decode("utf-8", "replace") if (ROOT / name).exists() else ""
+        assert not any(needle in text for needle in needles), name
