@@ -26,7 +26,8 @@ def _refuse(constant: str) -> NoReturn:
 def loads(text: str | bytes) -> Any:
     """Parse; JsonError for anything that is not plain JSON of sane depth."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        plain = text if isinstance(text, str) else text.decode()
+        return json.loads(plain, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise JsonError(str(error)[:120] or "nested too deep") from error
 

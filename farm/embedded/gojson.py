@@ -16,7 +16,7 @@ class JsonError(ValueError):
 
 
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-_ESCAPED = re.compile("[<>&\u2028\u2029]")
+_ESCAPED = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 _BLANK = " \t\r\n"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -37,7 +37,7 @@ _LOOKING = {
 def encode(value: object) -> bytes:
     """Compact JSON, UTF-8, `<`, `>` and `&` escaped."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return _ESCAPED.sub(lambda found: _ESCAPES[found[0]], text).encode("utf-8", "replace")
+    return _ESCAPED.sub(lambda found: _ESCAPES.get(found[0], "\ufffd"), text).encode()
 
 
 def decode(body: bytes) -> Any:

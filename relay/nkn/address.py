@@ -30,6 +30,8 @@ def normalise(address: str) -> str:
         raise AddressError(
             f"{address[:80]!r} is no NKN address: its last part must be a public key of 64 hex digits"
         )
+    if any("\ud800" <= char <= "\udfff" for char in identifier):
+        raise AddressError("no NKN address: the part before the dot is not text that can be encoded")
     if dot and not identifier:
         raise AddressError(f"{address[:80]!r} is no NKN address: the part before the dot is empty")
     return f"{identifier}{dot}{key}"

@@ -96,12 +96,14 @@ class Delivery:
 
     def _answer(self, arrival: Arrival, copy: multi.Copy, results: Sequence[Any]) -> None:
         reply = next((result for result in results if isinstance(result, str | bytes)), None)
-        if arrival.payload.no_reply or not results or (reply is None and False in results):
+        # Without an id an answer would name no message, and two who reply would do so for ever.
+        unwanted = arrival.payload.no_reply or not arrival.payload.message_id
+        if unwanted or not results or (reply is None and False in results):
             copy.outcome = "silent"
         elif reply is None:
             copy.outcome = "ack"
-            for path in (arrival.index, *copy.waiting):
-                self._acknowledge(arrival, path)
+            for one in (arrival, *copy.waiting):
+                self._acknowledge(one)
         else:
             copy.outcome = "reply"
             copy.reply = reply if len(reply) <= limits.SEEN_REPLY_MAX_B else None
@@ -110,17 +112,16 @@ class Delivery:
         copy.waiting.clear()
 
     def _answer_again(self, arrival: Arrival, copy: multi.Copy) -> None:
-        if copy.outcome == "pending" and arrival.index not in copy.waiting:
-            copy.waiting.append(arrival.index)
+        if copy.outcome == "pending" and all(arrival.index != other.index for other in copy.waiting):
+            copy.waiting.append(arrival)
         elif copy.outcome == "ack":
-            self._acknowledge(arrival, arrival.index)
+            self._acknowledge(arrival)
         elif copy.outcome == "reply" and copy.reply is not None:
             self._respond(arrival, payload.reply(copy.reply, arrival.payload.message_id), arrival.index)
 
-    def _acknowledge(self, arrival: Arrival, path: int) -> None:
-        if arrival.payload.message_id:
-            self._counts["acks_sent"] += 1
-            self._respond(arrival, payload.ack(arrival.payload.message_id), path)
+    def _acknowledge(self, arrival: Arrival) -> None:
+        self._counts["acks_sent"] += 1
+        self._respond(arrival, payload.ack(arrival.payload.message_id), arrival.index)
 
     async def _guard(self, awaitable: Any) -> Any:
         try:

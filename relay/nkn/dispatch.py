@@ -52,13 +52,13 @@ def pack(copies: Sequence[tuple[str, bytes]], max_holding_seconds: int) -> list[
             raise MessageTooLargeError(
                 f"{own} bytes with seal and signature, a message may have {limits.DM_MAX_B}; send it in parts"
             )
-        # A payload that all share is sent once.
-        own -= len(body) if shared and groups else 0
-        if not groups or size + own > limits.DM_MAX_B:
+        # A message that all share travels once per group.
+        more = own - len(body) if shared and groups else own
+        if not groups or size + more > limits.DM_MAX_B:
             groups.append([])
-            size = 0
+            size, more = 0, own
         groups[-1].append((dest, body))
-        size += own
+        size += more
     return [
         Dispatch(
             tuple(dest for dest, _ in group),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,11 @@ from wire import limits
 
 _REDIRECTS_MAX = 8
 """Wrong-node answers followed in a row, before the nodes are taken for confused."""
+
+
+_RETRY_S = 0.01
+_STEADY_S = 10.0
+"""A connection that lived for less is no success: the pause before the next goes on growing."""
 
 
 class OutboxFull(Exception):
@@ -52,6 +58,37 @@ class LinkOptions:
     ssl: Any = None
     reconnect_interval_min: float = limits.RECONNECT_MIN_S
     reconnect_interval_max: float = limits.RECONNECT_MAX_S
+
+
+class Pauses:
+    """Seconds between attempts: doubled each time, jittered over the upper half."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = self._now = first
+        self._longest = longest
+
+    def after_loss(self, *, moved: bool) -> float:
+        """The pause before the first attempt after a connection.
+
+        None for a wrong-node push, a short one after a steady connection: all clients of a node that
+        dies lose it at once and must not come back at once. A node that drops or pushes everybody
+        at once is asked ever more seldom.
+        """
+        if self._now > self._first:
+            return self.next()
+        if moved:
+            self.next()
+            return 0.0
+        return self.next() / 4
+
+    def next(self) -> float:
+        """The next pause."""
+        pause, self._now = self._now, min(self._now * 2, self._longest)
+        return pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+    def reset(self) -> None:
+        """Something steady was reached."""
+        self._now = self._first
 
 
 class Link:
@@ -119,8 +156,10 @@ class Link:
 
     async def _stay(self) -> None:
         hint: NodeInfo | None = None
+        pauses = Pauses(self._options.reconnect_interval_min, self._options.reconnect_interval_max)
         while True:
-            fresh = await self._register(hint)
+            fresh = await self._register(hint, pauses)
+            born = time.monotonic()
             old, self._socket = self._socket, fresh
             if old is not None:
                 old.close("replaced")
@@ -128,6 +167,9 @@ class Link:
             self._wake.set()
             self._on_change(self.index, "connect", fresh.uri)
             hint = await self._until_gone(fresh)
+            if time.monotonic() - born >= _STEADY_S:
+                pauses.reset()
+            await asyncio.sleep(pauses.after_loss(moved=hint is not None))
 
     async def _until_gone(self, socket: NodeSocket) -> NodeInfo | None:
         """Wait for loss or a push; the hint where to go next."""
@@ -146,9 +188,8 @@ class Link:
         self._on_change(self.index, "moved", socket.uri)
         return socket.moved.result()
 
-    async def _register(self, hint: NodeInfo | None) -> NodeSocket:
+    async def _register(self, hint: NodeInfo | None, pauses: Pauses) -> NodeSocket:
         """A registered socket, however long it takes."""
-        pause = self._options.reconnect_interval_min
         while True:
             try:
                 return await self._attempt(hint)
@@ -156,9 +197,7 @@ class Link:
                 self.counts["failures"] += 1
                 self._on_change(self.index, "connect_failed", str(error))
             hint = None
-            # Full jitter over the upper half: clients cut together do not come back together.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-            pause = min(pause * 2, self._options.reconnect_interval_max)
+            await asyncio.sleep(pauses.next())
 
     async def _attempt(self, hint: NodeInfo | None) -> NodeSocket:
         if hint is not None:
@@ -216,15 +255,26 @@ class Link:
                 continue
             item = self._outbox.popleft()
             try:
-                await socket.send(item if isinstance(item, bytes) else self._frame(socket, item))
+                await self._write_one(socket, item)
             except NodeError:
                 # Not known to have left: it goes again on the next socket, and its id sorts out copies.
                 self._outbox.appendleft(item)
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(_RETRY_S)
                 continue
             if isinstance(item, Dispatch):
                 self.queued_b -= item.size
-                self.counts["sent"] += 1
+
+    async def _write_one(self, socket: NodeSocket, item: Dispatch | bytes) -> None:
+        if isinstance(item, bytes):
+            await socket.send(item)
+            return
+        try:
+            frame = self._frame(socket, item)
+        except ValueError:  # one message that cannot be encoded must not end the writer
+            self.counts["unsendable"] += 1
+            return
+        await socket.send(frame)
+        self.counts["sent"] += 1
 
     def _frame(self, socket: NodeSocket, item: Dispatch) -> bytes:
         head = sigchain.Head(

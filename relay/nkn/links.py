@@ -27,13 +27,21 @@ class Links:
 
     Args:
         indices: the parts; −1 is the address without prefix.
+        counts: gets "paths_renewed".
 
     Attributes:
         handlers: event name → what is called with the event's text.
         connected: set while at least one part is connected.
     """
 
-    def __init__(self, addr: str, identity: Identity, indices: Sequence[int], options: LinkOptions) -> None:
+    def __init__(
+        self,
+        addr: str,
+        identity: Identity,
+        indices: Sequence[int],
+        options: LinkOptions,
+        counts: Counter[str],
+    ) -> None:
         self.handlers: dict[str, list[Callable[[str], Any]]] = {name: [] for name in _EVENTS}
         self.connected = asyncio.Event()
         self._addr = addr
@@ -42,7 +50,7 @@ class Links:
         self._options = options
         self._links: dict[int, Link] = {}
         self._routes, self._health = multi.Routes(), multi.PathHealth()
-        self._counts: Counter[str] = Counter()
+        self._counts = counts
         self._watch: asyncio.Task[None] | None = None
 
     def start(self, on_inbound: Callable[[int, envelope.Inbound], None]) -> None:
@@ -118,7 +126,7 @@ class Links:
                 **link.counts,
             }
             for index, link in self._links.items()
-        } | dict(self._counts)
+        }
 
     def _queue(self, index: int, dispatches: Sequence[Dispatch]) -> bool:
         try:

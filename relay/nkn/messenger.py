@@ -20,7 +20,7 @@ from relay.nkn import address as nkn_address
 from relay.nkn import envelope, multi, payload, seal
 from relay.nkn.arrival import Arrival, Opener
 from relay.nkn.delivery import Delivery, MessageHandler
-from relay.nkn.dispatch import Dispatch, MessageTooLargeError
+from relay.nkn.dispatch import Dispatch
 from relay.nkn.identity import Identity
 from relay.nkn.link import LinkOptions, OutboxFull
 from relay.nkn.links import Links, report
@@ -59,7 +59,7 @@ class Messenger:
         self._waiting = Waiting(self._counts)
         self._opener = Opener(self._identity, self._counts, accept_unencrypted=accept_unencrypted)
         self._delivery = Delivery(self._seen, self._respond, self._counts)
-        self._links = Links(self.addr, self._identity, indices, options)
+        self._links = Links(self.addr, self._identity, indices, options, self._counts)
 
     async def __aenter__(self) -> Any:
         self.start()
@@ -134,6 +134,7 @@ class Messenger:
         Raises:
             NknTimeoutError: nothing came back in `response_timeout` seconds (0: wait for ever).
             AddressError: a destination is no address.
+            KeyFault: a destination's key is no point on the curve; it cannot be sealed for.
             MessageTooLargeError: the message does not fit the network's limit.
             OutboxFull: too much waits for every node's socket.
         """
@@ -185,11 +186,13 @@ class Messenger:
         message = payload.message(data, identifier, no_reply=no_reply).encode()
         dests = [nkn_address.normalise(one) for one in ([dest] if isinstance(dest, str) else dest)]
         holding = self._holding if max_holding_seconds is None else max_holding_seconds
-        if on_ack is not None:
-            self._waiting.expect([nkn_address.public_key(one) for one in dests], identifier, on_ack)
+        if not 0 <= holding < 2**32:
+            raise ValueError(f"max_holding_seconds is a number of seconds from 0 to 2**32 - 1, not {holding}")
         self._dispatch(
             dests, message, holding, encrypt=self._encrypt if encrypt is None else encrypt, acked=not no_reply
         )
+        if on_ack is not None:
+            self._waiting.expect([nkn_address.public_key(one) for one in dests], identifier, on_ack)
         self._counts["sent"] += 1
         return identifier
 
@@ -237,14 +240,14 @@ class Messenger:
 
     def _respond(self, arrival: Arrival, answer: payload.Payload, path: int | None) -> None:
         """Send an answer on the path its message came by, or on all of them."""
-        raw = answer.encode()
         try:
+            raw = answer.encode()
             if path is None:
                 holding = limits.HOLD_REPLY_S
                 self._dispatch([arrival.src], raw, holding, encrypt=arrival.encrypted, acked=False)
             else:
                 sealed = self._sealed([arrival.src], raw) if arrival.encrypted else [seal.plain(raw)]
                 self._links.send_on(path, Dispatch((arrival.origin,), tuple(sealed)))
-        except (OutboxFull, MessageTooLargeError) as error:
+        except (OutboxFull, ValueError) as error:  # too large, or text that cannot be encoded
             self._counts["answers_dropped"] += 1
             report(error)

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from relay.nkn.arrival import Arrival
 from wire import limits
 
 _V = TypeVar("_V")
@@ -26,13 +27,13 @@ class Copy:
         seen_at: when the first copy came, seconds.
         outcome: "pending" until the handlers are done, then "ack", "reply" or "silent".
         reply: what was answered, if it was short enough to keep.
-        waiting: paths of copies that came while the handlers ran.
+        waiting: copies that came while the handlers ran, one per path.
     """
 
     seen_at: float
     outcome: str = "pending"
     reply: str | bytes | None = None
-    waiting: list[int] = field(default_factory=list)
+    waiting: list[Arrival] = field(default_factory=list)
 
 
 class Seen:

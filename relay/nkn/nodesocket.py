@@ -152,10 +152,13 @@ class NodeSocket:
             assert isinstance(ws, _Heard)  # noqa: S101 - create_connection above made it
             ws.on_bytes = lambda: self.session.heard(time.monotonic())
             self._ws = ws
-            async with asyncio.TaskGroup() as tasks:
-                clock = tasks.create_task(self._keep_time(ws))
+            self.session.opened(time.monotonic())
+            clock = asyncio.create_task(self._keep_time(ws))
+            try:
                 await self._listen(ws)
+            finally:
                 clock.cancel()
+                await asyncio.gather(clock, return_exceptions=True)
 
     async def _listen(self, ws: ClientConnection) -> None:
         with contextlib.suppress(websockets.ConnectionClosed):

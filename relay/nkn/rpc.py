@@ -7,6 +7,7 @@ An asyncio shell; called by `link`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import urllib.parse
 from collections.abc import Sequence
@@ -66,8 +67,11 @@ class SeedRpc:
             "params": {"address": address},
         }
         try:
-            body = await _post(seed, question)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            async with asyncio.timeout(limits.RPC_TIMEOUT_S):
+                body = await _post(seed, question)
+        except RpcError:
+            raise
+        except Exception as error:  # a malformed URL or proxy is one seed's fault, not the client's
             raise RpcError(f"{seed}: {type(error).__name__} {error}".strip()) from error
         try:
             answer = json.loads(body)
@@ -86,12 +90,12 @@ async def _post(seed: str, question: dict[str, object]) -> bytes:
     outside = urllib.parse.urlsplit(seed).hostname not in {"127.0.0.1", "::1", "localhost"}
     async with (
         httpx.AsyncClient(timeout=timeout, trust_env=outside) as client,
-        client.stream("POST", seed, json=question) as answer,
+        client.stream("POST", seed, json=question, headers={"Accept-Encoding": "identity"}) as answer,
     ):
         if answer.status_code != 200:
             raise RpcError(f"{seed}: HTTP {answer.status_code}")
         body = bytearray()
-        async for piece in answer.aiter_bytes():
+        async for piece in answer.aiter_raw():
             body += piece
             if len(body) > limits.RPC_ANSWER_MAX_B:
                 raise RpcError(f"{seed}: the answer is too large")

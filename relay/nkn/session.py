@@ -146,6 +146,10 @@ class NodeSession:
         """Whether a message signed now would be accepted."""
         return self.state is State.READY and len(self.block_hash) == 32 and len(self.node_key) == 32
 
+    def opened(self, now: float) -> None:
+        """The websocket stands; the time it took to dial does not count."""
+        self._heard_at = self._state_since = self._pinged_at = self._ponged_at = now
+
     def heard(self, now: float) -> None:
         """Any byte came from the node."""
         self._heard_at = now
@@ -211,11 +215,13 @@ class NodeSession:
         return [Say(json.dumps({"Action": "setClient", "Addr": self._address, **proof}, ensure_ascii=False))]
 
     def _answered(self, frame: dict[str, object], now: float) -> list[Step]:
+        if self.state is State.READY:
+            return []
         code = frame.get("Error")
         if code != 0:
             number = code if isinstance(code, int) else 0
             return [Refused(number, str(frame.get("Desc") or "no reason given")[:120])]
-        if self.state is State.READY:
+        if self.state is State.GREETING:
             return []
         result = frame.get("Result")
         node = NodeInfo.parse(result.get("node")) if isinstance(result, dict) else None
@@ -230,7 +236,7 @@ class NodeSession:
         return [Ready()]
 
     def _hashed(self, frame: dict[str, object], _now: float) -> list[Step]:
-        if frame.get("Error") in {0, None}:
+        if frame.get("Error") in (0, None):
             self._keep_hash(frame.get("Result"))
         return []
 

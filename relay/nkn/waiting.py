@@ -13,7 +13,7 @@ from relay.nkn import payload
 from wire import limits
 
 Acknowledged = Callable[["str | bytes | None"], None]
-"""Called once with the reply's data, or None for an acknowledgement."""
+"""Called with the reply's data, or None for an acknowledgement; once per destination."""
 
 
 class Waiting:
@@ -27,7 +27,7 @@ class Waiting:
         return len(self._waiters)
 
     def expect(self, keys: Sequence[bytes], message_id: bytes, done: Acknowledged) -> None:
-        """Call `done` at the first answer of any of `keys` to this message."""
+        """Call `done` at the first answer of each of `keys` to this message."""
         for key in keys:
             if len(self._waiters) >= limits.WAITERS_MAX:
                 del self._waiters[next(iter(self._waiters))]

@@ -1,0 +1,50 @@
+import pytest
+
+from wire import errors
+from wire.errors import Fault, OurFault, PeerFault, SettingsFault, UpstreamFault
+
+TABLE = [
+    (errors.bad_request("x"), PeerFault, "bad_request", 400, None),
+    (errors.denied("x"), PeerFault, "denied", 403, None),
+    (errors.busy("x", 1500), PeerFault, "busy", 503, 1500),
+    (errors.cancelled(), PeerFault, "cancelled", 499, None),
+    (errors.replayed("x"), PeerFault, "replayed", 409, None),
+    (errors.timed_out("x"), UpstreamFault, "timeout", 504, None),
+    (errors.upstream_refused("x"), UpstreamFault, "upstream_refused", 502, None),
+    (errors.upstream_broke("x"), UpstreamFault, "upstream_broke", 502, None),
+    (errors.line_too_long("x"), UpstreamFault, "line_too_long", 502, None),
+    (errors.shutdown(), OurFault, "shutdown", 503, 10_000),
+    (SettingsFault("RELAY_PORT", "must be a number"), OurFault, "settings", 500, None),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind", "code", "status", "retry"), TABLE, ids=[row[2] for row in TABLE])
+def test_each_fault_has_its_code_status_and_culprit(fault, kind, code, status, retry):
+    assert isinstance(fault, kind)
+    assert (fault.code, fault.status, fault.retry_after_ms) == (code, status, retry)
+
+
+def test_the_three_culprits_have_different_names():
+    assert [kind.whose for kind in (Fault, PeerFault, UpstreamFault, OurFault)] == [
+        "nobody",
+        "peer",
+        "upstream",
+        "ours",
+    ]
+
+
+def test_a_faults_text_is_its_detail_and_its_repr_begins_with_the_code():
+    fault = errors.denied("the path is not allowed")
+    assert str(fault) == "the path is not allowed"
+    assert repr(fault) == "PeerFault('denied', 'the path is not allowed')"
+
+
+def test_a_settings_fault_names_its_key():
+    fault = SettingsFault("RELAY_WORKERS", "must be at least 1")
+    assert fault.key == "RELAY_WORKERS"
+    assert fault.detail == "RELAY_WORKERS: must be at least 1"
+
+
+def test_faults_of_a_default_detail_say_what_happened():
+    assert errors.cancelled().detail == "the peer cancelled the request"
+    assert errors.shutdown().detail == "the relay is stopping"

@@ -1,0 +1,83 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire import headers, limits
+from wire.errors import PeerFault
+
+VALUES = st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.integers()))
+
+
+@given(st.dictionaries(st.text(max_size=20), VALUES, max_size=5))
+def test_what_a_peer_sends_is_refused_or_holds_no_byte_that_ends_a_header(given_headers):
+    try:
+        kept = headers.from_peer(given_headers)
+    except PeerFault as fault:
+        assert fault.code == "bad_request"
+        return
+    for name, value in kept.items():
+        assert isinstance(value, str)
+        assert value.isascii()
+        assert not set("\r\n\0") & set(name + value)
+        assert value == value.strip()
+        assert name.lower() not in headers.HOP_BY_HOP | headers.SET_BY_US
+
+
+@pytest.mark.parametrize("value", ["a\r\nHost: evil", "a\nb", "a\rb", "a\0b", "naïve", "\ud800"])
+def test_a_value_that_would_split_the_header_is_refused(value):
+    with pytest.raises(PeerFault, match="no header may hold"):
+        headers.from_peer({"X-Test": value})
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "a\r\nb", "é", "a\0"])
+def test_a_name_that_is_no_token_is_refused(name):
+    with pytest.raises(PeerFault, match="not a header name"):
+        headers.from_peer({name: "x"})
+
+
+@pytest.mark.parametrize("value", [True, False, None, [], {}])
+def test_a_value_that_is_neither_text_nor_number_is_refused(value):
+    with pytest.raises(PeerFault, match="must be a string"):
+        headers.from_peer({"X-Test": value})
+
+
+def test_numbers_are_accepted_as_values():
+    assert headers.from_peer({"X-A": 5, "X-B": 1.5}) == {"X-A": "5", "X-B": "1.5"}
+
+
+def test_the_length_of_a_value_is_bounded():
+    longest = "x" * limits.HEADER_VALUE_MAX
+    assert headers.from_peer({"X-Test": longest}) == {"X-Test": longest}
+    with pytest.raises(PeerFault, match="longer than"):
+        headers.from_peer({"X-Test": longest + "x"})
+
+
+def test_the_number_of_headers_is_bounded():
+    many = {f"X-{index}": "1" for index in range(limits.HEADERS_MAX)}
+    assert headers.from_peer(many) == many
+    with pytest.raises(PeerFault, match="at most"):
+        headers.from_peer({**many, "X-More": "1"})
+
+
+@pytest.mark.parametrize("name", sorted(headers.HOP_BY_HOP | headers.SET_BY_US))
+def test_a_peer_cannot_set_what_belongs_to_the_connection_or_to_us(name):
+    assert headers.from_peer({name.title(): "x", "Accept": "y"}) == {"Accept": "y"}
+
+
+def test_what_a_connection_header_names_stays_behind_in_any_case():
+    pairs = [("Connection", "close, X-Secret"), ("x-secret", "1"), ("X-Kept", "2"), ("x-kept", "3")]
+    assert headers.end_to_end(pairs) == [("X-Kept", "2"), ("x-kept", "3")]
+
+
+def test_a_peers_connection_header_cannot_smuggle_by_naming():
+    assert headers.from_peer({"connection": "authorization", "Authorization": "Bearer x"}) == {}
+
+
+def test_an_upstreams_repeated_headers_are_joined_and_lower_case():
+    pairs = [("Vary", "a"), ("VARY", "b"), ("Content-Type", "text/plain")]
+    assert headers.to_peer(pairs) == {"vary": "a, b", "content-type": "text/plain"}
+
+
+def test_cookies_and_lengths_of_the_owners_services_stay_at_home():
+    pairs = [("Set-Cookie", "session=1"), ("Content-Length", "5"), ("Transfer-Encoding", "chunked"), ("A", "1")]
+    assert headers.to_peer(pairs) == {"a": "1"}

@@ -1,0 +1,81 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire.errors import UpstreamFault
+from wire.ndjson import LineSplitter
+
+STREAMS = st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"", b"{}", "é".encode(), b"xyz"])).map(b"".join)
+CUTS = st.lists(st.integers(0, 60))
+
+
+def cut(data, places):
+    """The same bytes in pieces, empty ones among them."""
+    edges = [0, *sorted(min(place, len(data)) for place in places), len(data)]
+    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+
+
+def lines_of(pieces, max_line_b=1000):
+    splitter = LineSplitter(max_line_b)
+    lines = [line for piece in pieces for line in splitter.feed(piece)]
+    rest = splitter.finish()
+    return lines + ([rest] if rest is not None else [])
+
+
+@given(STREAMS, CUTS)
+def test_the_lines_are_the_same_however_the_bytes_were_cut(data, places):
+    expected = data.split(b"\n")
+    assert lines_of(cut(data, places)) == expected[:-1] + ([expected[-1]] if expected[-1] else [])
+
+
+@given(STREAMS, CUTS)
+def test_lines_joined_by_line_feeds_are_the_original_bytes(data, places):
+    splitter = LineSplitter(1000)
+    lines = [line for piece in cut(data, places) for line in splitter.feed(piece)]
+    assert b"".join(line + b"\n" for line in lines) + (splitter.finish() or b"") == data
+
+
+@given(STREAMS, CUTS, st.integers(0, 6))
+def test_a_line_is_refused_if_and_only_if_it_is_longer_than_the_limit_however_it_was_cut(data, places, limit):
+    too_long = any(len(line) > limit for line in data.split(b"\n"))
+    try:
+        lines_of(cut(data, places), limit)
+    except UpstreamFault as fault:
+        assert fault.code == "line_too_long"
+        assert too_long
+    else:
+        assert not too_long
+
+
+def test_a_carriage_return_stays_part_of_its_line():
+    assert LineSplitter(10).feed(b"a\r\nb\r\n") == [b"a\r", b"b\r"]
+
+
+def test_no_bytes_complete_no_line():
+    splitter = LineSplitter(10)
+    assert splitter.feed(b"") == []
+    assert splitter.finish() is None
+
+
+def test_finish_gives_the_open_line_once():
+    splitter = LineSplitter(10)
+    assert splitter.feed(b"a\nb") == [b"a"]
+    assert splitter.finish() == b"b"
+    assert splitter.finish() is None
+
+
+def test_an_endless_line_is_refused_before_its_end_comes():
+    splitter = LineSplitter(4)
+    splitter.feed(b"abcd")
+    with pytest.raises(UpstreamFault, match="5 bytes"):
+        splitter.feed(b"e")
+
+
+def test_the_pieces_of_an_open_line_are_kept_and_not_copied():
+    # Copying what is held at each piece would make a line of n pieces cost n² bytes.
+    splitter = LineSplitter(10_000)
+    pieces = [bytes([65 + index % 26]) * 3 for index in range(500)]
+    for piece in pieces:
+        splitter.feed(piece)
+    assert all(held is piece for held, piece in zip(splitter._held, pieces, strict=True))
+    assert splitter.feed(b"\n") == [b"".join(pieces)]

@@ -1,0 +1,47 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire import redact
+
+KEY = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c"
+
+
+@given(st.text(st.characters(codec=None)), st.integers(1, 50))
+def test_printed_text_is_one_bounded_line_without_control_characters(text, limit):
+    shown = redact.printable(text, limit)
+    assert shown.isprintable()
+    assert len(shown) <= limit + 1
+
+
+@given(st.text(st.characters(codec="ascii", min_codepoint=32, max_codepoint=126), max_size=120))
+def test_plain_text_is_shown_as_it_is(text):
+    assert redact.printable(text) == text
+
+
+def test_escape_sequences_and_direction_marks_cannot_draw_on_a_terminal():
+    assert redact.printable("a\x1b[31m\u202eb\n\u2028") == "a�[31m�b��"
+
+
+def test_long_text_is_cut_and_says_so():
+    assert redact.printable("x" * 121) == "x" * 120 + "…"
+    assert redact.printable("x" * 120) == "x" * 120
+
+
+@given(st.text(max_size=200), st.text("0123456789abcdef", min_size=9, max_size=200))
+def test_never_more_than_eight_characters_of_a_key_are_shown(name, key):
+    assert key not in redact.key(f"{name}.{key}").removeprefix(redact.printable(name))
+    assert redact.key(f"{name}.{key}").endswith(f".{key[:8]}…")
+    assert redact.key(key) == f"{key[:8]}…"
+
+
+def test_an_address_keeps_its_name():
+    assert redact.key(f"relay.{KEY}") == "relay.8a88e3dd…"
+
+
+def test_what_is_short_is_no_key_and_stays():
+    assert redact.key("relay.abc") == "relay.abc"
+
+
+def test_a_path_is_shown_without_its_query():
+    assert redact.path("/api/chat?key=secret") == "/api/chat"
+    assert redact.path("/a\nb?x") == "/a�b"
