@@ -24,22 +24,35 @@ def bring(where: Location, part: Path, progress: Progress) -> None:
     """
     if not where.url.startswith(("http://", "https://")):
         raise IndexFault("the index is a folder")
-    for attempt in range(1, limits.FETCH_ATTEMPTS + 1):
-        try:
-            _pull(where, part, progress)
-            break
-        except requests.HTTPError as error:
-            raise IndexFault(f"the index answers {error.response.status_code}") from error
-        except requests.RequestException as error:
-            if attempt == limits.FETCH_ATTEMPTS:
-                raise IndexFault(f"the connection to the index fails ({type(error).__name__})") from error
+    held = _size(part)
+    fruitless = 0
+    while not _pulled(where, part, progress):
+        fruitless = 0 if _size(part) > held else fruitless + 1
+        held = _size(part)
+        if fruitless == limits.FETCH_ATTEMPTS:
+            raise IndexFault("the connection to the index fails again and again")
     if where.sha256 and sha256_of(part) != where.sha256:
         part.unlink()
         raise IndexFault("what came is not the file that the index names")
 
 
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _pulled(where: Location, part: Path, progress: Progress) -> bool:
+    """Whether one attempt brought all that was missing."""
+    try:
+        _pull(where, part, progress)
+    except requests.HTTPError as error:
+        raise IndexFault(f"the index answers {error.response.status_code}") from error
+    except requests.RequestException:
+        return False
+    return True
+
+
 def _pull(where: Location, part: Path, progress: Progress) -> None:
-    held = part.stat().st_size if part.exists() else 0
+    held = _size(part)
     ask = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
     proxies = {"http": where.proxy, "https": where.proxy} if where.proxy else None
     answer = requests.get(

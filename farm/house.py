@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm import fetch, limits
-from farm.embedded import card
 from farm.embedded.runner import Runner
 from farm.index import PipIndex
 from farm.plan import EnginePlan, engine_threads
@@ -75,7 +74,7 @@ async def _serve(
 
 
 async def _warm(runner: Runner) -> None:
-    async with runner.lease(card.NAME):
+    async with runner.lease():
         pass
 
 

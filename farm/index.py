@@ -17,7 +17,6 @@ from pathlib import Path
 
 from farm import limits
 
-
 _WHEELS = "--only-binary=:all:"
 _REPORT = ("--report", "-")
 

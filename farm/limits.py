@@ -24,9 +24,9 @@ FETCH_CONNECT_S: Final = 15.0
 FETCH_READ_S: Final = 60.0
 """Silence on the way to the package index after which an attempt is given up (it can be resumed)."""
 FETCH_ATTEMPTS: Final = 4
-"""Times a broken download is taken up again before the other way is tried."""
-FETCH_BLOCK_B: Final = 256 * 1024
-"""One read from the index and one write to the disk."""
+"""Attempts in a row that bring nothing new before the other way is tried."""
+FETCH_BLOCK_B: Final = 16 * 1024
+"""One read from the index: what a broken connection costs at most."""
 INDEX_QUERY_S: Final = 120.0
 """How long pip may take to name the file."""
 INDEX_DOWNLOAD_S: Final = 1800.0
@@ -44,8 +44,8 @@ ENGINE_STOP_S: Final = 1.0
 ENGINE_BATCH: Final = 512
 """Tokens per step of prefill, over all slots; also the longest text for one embedding. A larger
 value costs 0.2 MB of memory per token."""
-ENGINE_CONNECT_S: Final = 5.0
-"""TCP connect to the engine on loopback."""
+WAITING_MAX: Final = 512
+"""Requests that may wait for a stream's place or for the load; more are told to come again. As OLLAMA_MAX_QUEUE."""
 LAST_WORDS: Final = 12
 """Lines of the engine's log that are shown when it does not start."""
 

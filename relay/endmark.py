@@ -50,10 +50,11 @@ class EndMark:
             return
         try:
             value = jsontext.loads(text)
-        except (jsontext.JsonError, UnicodeDecodeError):
+        except jsontext.JsonError:
             return
         if isinstance(value, dict):
-            self.done |= value.get("done") is True or value.get("type") in _FINAL_TYPES
+            kind = value.get("type")
+            self.done |= value.get("done") is True or (isinstance(kind, str) and kind in _FINAL_TYPES)
             self._eot_text |= any(mark in text for text in _texts(value) for mark in _EOT)
 
 

@@ -18,7 +18,7 @@ from relay.commands import Abort, Command, Note, Probe, Send, Start
 from relay.exchange import Exchange, Manner, Out
 from relay.policy import Policy
 from wire import limits, redact
-from wire.errors import Fault, bad_request, cancelled, replayed, shutdown
+from wire.errors import Fault, bad_request, cancelled, internal, replayed, shutdown
 
 PROTOCOL = 1
 """Version of docs/protocol.md."""
@@ -106,7 +106,7 @@ class Engine:
         if running is not None:
             running.busy = False
             if not running.exchange.ended:
-                commands += self.failed(tag, Fault("internal", "the worker ended without a result"), now)
+                commands += self.failed(tag, internal("the worker ended without a result"), now)
             self._exchanges.pop(tag, None)
         return [*commands, *self._start_next(now)]
 

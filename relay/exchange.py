@@ -15,7 +15,7 @@ from relay.endmark import NEEDS_MARK
 from relay.outflow import Outflow
 from relay.policy import UpstreamRequest
 from wire import limits
-from wire.errors import Fault, UpstreamFault, timed_out, upstream_broke
+from wire.errors import Fault, busy, cut, timed_out, upstream_broke, upstream_status
 
 
 class Phase(Enum):
@@ -132,16 +132,17 @@ class Exchange:
 
     def eof(self, now: float) -> list[Out]:
         """The body is complete, as far as HTTP can tell."""
+        if "eof" not in MOVES[self.phase]:
+            return []
         try:
             outs = self._number_all(self._outflow.finish(self._ts(now), now), now)
         except Fault as fault:
             return self.fail(fault, now)
         if self._needs_mark and not self._outflow.mark.done:
             return [*outs, *self.fail(upstream_broke("the stream ended without its end mark"), now)]
-        if not self._move("eof"):
-            return []
+        self._move("eof")
         if self._status >= 400 and self.request.stream.wanted:
-            self.fault = UpstreamFault("upstream_status", f"the upstream answered {self._status}")
+            self.fault = upstream_status(self._status)
         return [*outs, *self._finish(now)]
 
     def fail(self, fault: Fault, now: float) -> list[Out]:
@@ -164,8 +165,10 @@ class Exchange:
             return []
         if now >= self._deadline():
             return self.fail(self._late(), now)
-        outs = self._number_all(self._outflow.advance(now), now)
-        if self.request.stream.wanted and now >= self._sent_at + self._manner.keepalive_s:
+        silent = self.request.stream.wanted and now >= self._sent_at + self._manner.keepalive_s
+        # Lines that wait are a better sign of life than a keepalive, which would name them as sent.
+        outs = self._number_all(self._outflow.advance(now, flush=silent), now)
+        if silent and not outs:
             text = frames.keepalive(
                 self.identifier, self._ts(now), self._outflow.seq, self.phase.value, position
             )
@@ -200,7 +203,7 @@ class Exchange:
     def _late(self) -> Fault:
         seconds = f"{self.request.timeout_s:g} s"
         if self.phase is Phase.QUEUED:
-            return timed_out(f"no worker became free within {limits.QUEUE_WAIT_S:g} s")
+            return busy(f"no worker became free within {limits.QUEUE_WAIT_S:g} s", limits.RETRY_AFTER_MS)
         if self.phase is Phase.GENERATING:
             return timed_out(f"the upstream sent nothing for {seconds}; a larger timeout_ms waits longer")
         return timed_out(f"the upstream did not answer within {seconds}; a larger timeout_ms waits longer")
@@ -210,10 +213,7 @@ class Exchange:
         self._body += data[:room]
         if len(data) <= room:
             return []
-        cut = UpstreamFault(
-            "truncated", f"the body is cut at {self._manner.max_body_b} bytes (RELAY_MAX_BODY_B)"
-        )
-        return self.fail(cut, now)
+        return self.fail(cut(self._manner.max_body_b), now)
 
     def _finish(self, now: float) -> list[Out]:
         outs = self._number_all(self._outflow.advance(now, flush=True), now)
@@ -221,7 +221,10 @@ class Exchange:
             return [*outs, self._out(frames.end(self.identifier, self._summary(now), self.fault), now)]
         status = self._status or (self.fault.status if self.fault else 0)
         body = bytes(self._body)
-        return [self._out(frames.response(self.identifier, status, self._headers, body, self.fault), now)]
+        text = frames.response(
+            self.identifier, status, self._headers, body, self.fault, truncated=self._truncated()
+        )
+        return [self._out(text, now)]
 
     def _summary(self, now: float) -> frames.Summary:
         return frames.Summary(
@@ -230,9 +233,13 @@ class Exchange:
             lines=self._outflow.lines,
             eot_seen=self._outflow.mark.eot,
             done_seen=self._outflow.mark.done,
-            truncated=self.fault is not None and self._status != 0 and self.fault.code != "upstream_status",
+            truncated=self._truncated(),
             t_ms=round((now - self._began_at) * 1000),
         )
+
+    def _truncated(self) -> bool:
+        """Whether a body began and is not whole."""
+        return self.fault is not None and self._status != 0 and self.fault.code != "upstream_status"
 
     def _number_all(self, texts: list[str], now: float) -> list[Out]:
         return [self._out(text, now) for text in texts]

@@ -8,6 +8,7 @@ the text directly, so that lines are encoded once and their size in bytes is exa
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,7 @@ def read(data: str | bytes) -> Event:
     if kind is None:
         raise NotAnEvent("unknown_event")
     ts_peer, req = raw.get("ts_peer"), raw.get("req")
-    number = isinstance(ts_peer, int | float) and not isinstance(ts_peer, bool)
+    number = isinstance(ts_peer, int | float) and not isinstance(ts_peer, bool) and math.isfinite(ts_peer)
     identifier, fault = _identifier(raw.get("id"))
     return Event(kind, identifier, ts_peer if number else None, req if isinstance(req, dict) else {}, fault)
 
@@ -212,7 +213,13 @@ def end(identifier: RequestId, summary: Summary, fault: Fault | None) -> str:
 
 
 def response(
-    identifier: RequestId, status: int, headers: dict[str, str], body: bytes, fault: Fault | None
+    identifier: RequestId,
+    status: int,
+    headers: dict[str, str],
+    body: bytes,
+    fault: Fault | None,
+    *,
+    truncated: bool = False,
 ) -> str:
     """`relay.response`: JSON as the upstream wrote it, anything else as base64."""
     is_json = headers.get("content-type", "").partition(";")[0].strip().lower().endswith("json")
@@ -223,7 +230,7 @@ def response(
         "status": status,
         "headers": headers,
         "body_b64": encoded,
-        "truncated": fault is not None and fault.code == "truncated",
+        "truncated": truncated,
         "error": None if fault is None else fault.detail,
     }
     frame = _frame("relay.response", identifier, fields | _fault_fields(fault))

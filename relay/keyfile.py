@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
 from pathlib import Path
 
 from wire.errors import SettingsFault
@@ -69,15 +70,25 @@ def readable_by_others(path: Path) -> bool:
 
 
 def _create(path: Path, text: str) -> bool:
+    """Write a new file of mode 0600; False if there is one.
+
+    Written beside it and linked into place: of two that start at once one makes it, and nobody ever
+    reads half of it.
+    """
+    if path.exists():
+        return False
     try:
-        # Exclusive: two relays started at once get one seed. The mode is right from the first byte on.
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        handle, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(made, path)
+        finally:
+            Path(made).unlink()
     except FileExistsError:
         return False
     except OSError as error:
         raise SettingsFault(str(path), f"cannot be made: {error.strerror}") from error
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
     return True

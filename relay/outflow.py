@@ -46,6 +46,9 @@ class Outflow:
         self._splitter = LineSplitter(limits.LINE_MAX_B) if of_lines else None
         self._gathered: Batcher[frames.Line] = Batcher(batch_ms)
         self._pieces: Batcher[_Piece] = Batcher(batch_ms)
+        self._line_max_b = limits.FRAME_MAX_B - len(frames.lines(identifier, []).encode())
+        # Frames made so far: they leave with the next call even if this one ends in a fault.
+        self._made: list[str] = []
 
     def feed(self, data: bytes, ts: int, now: float) -> list[str]:
         """Take bytes of the body; the frames that leave now.
@@ -55,16 +58,10 @@ class Outflow:
         """
         self.bytes += len(data)
         if self._splitter is None:
-            return self._feed_bytes(data, now) + self.advance(now)
-        outs: list[str] = []
-        complete = self._splitter.feed(data)
-        for index, line in enumerate(complete):
-            try:
-                outs += self._feed_line(line, ts, now)
-            except UnicodeDecodeError:
-                raw = b"".join(other + b"\n" for other in complete[index:])
-                return outs + self._turn_to_bytes(raw + (self._splitter.finish() or b""), now)
-        return outs + self.advance(now)
+            self._feed_bytes(data, now)
+        else:
+            self._feed_lines(self._splitter.feed(data), ts, now)
+        return self.advance(now)
 
     def finish(self, ts: int, now: float) -> list[str]:
         """The body ended: everything that still waits.
@@ -72,14 +69,13 @@ class Outflow:
         Raises:
             UpstreamFault: "line_too_long".
         """
-        outs: list[str] = []
         rest = self._splitter.finish() if self._splitter else None
         if rest is not None:
             try:
-                outs = self._feed_line(rest, ts, now)
+                self._feed_line(rest, ts, now)
             except UnicodeDecodeError:
-                outs = self._turn_to_bytes(rest, now)
-        return outs + self.advance(now, flush=True)
+                self._turn_to_bytes(rest, now)
+        return self.advance(now, flush=True)
 
     def acknowledged(self) -> None:
         """The last frame arrived at the peer."""
@@ -93,35 +89,42 @@ class Outflow:
 
     def advance(self, now: float, *, flush: bool = False) -> list[str]:
         """Frames whose time has come, or all of them."""
-        outs = []
+        outs, self._made = self._made, []
         if batch := self._gathered.advance(now, flush=flush):
             outs.append(frames.lines(self._identifier, batch))
         if pieces := self._pieces.advance(now, flush=flush):
             outs.append(self._chunk(pieces))
         return outs
 
-    def _feed_line(self, line: bytes, ts: int, now: float) -> list[str]:
+    def _feed_lines(self, complete: list[bytes], ts: int, now: float) -> None:
+        for index, line in enumerate(complete):
+            try:
+                self._feed_line(line, ts, now)
+            except UnicodeDecodeError:
+                assert self._splitter is not None  # noqa: S101 - these lines came from it
+                raw = b"".join(other + b"\n" for other in complete[index:])
+                self._turn_to_bytes(raw + (self._splitter.finish() or b""), now)
+                return
+
+    def _feed_line(self, line: bytes, ts: int, now: float) -> None:
         item = frames.Line.of(self.seq + 1, ts, line)
-        if item.size > limits.FRAME_MAX_B:
+        if item.size > self._line_max_b:
             raise line_too_long(f"a line of {item.size} bytes as JSON fits no message")
         self.seq += 1
         self.lines += 1
         self.mark.feed(line)
-        full = self._gathered.feed(item, now)
-        return [frames.lines(self._identifier, full)] if full else []
+        if full := self._gathered.feed(item, now):
+            self._made.append(frames.lines(self._identifier, full))
 
-    def _turn_to_bytes(self, raw: bytes, now: float) -> list[str]:
+    def _turn_to_bytes(self, raw: bytes, now: float) -> None:
         self._splitter = None
-        outs = self.advance(now, flush=True)
-        return outs + self._feed_bytes(raw, now) + self.advance(now)
+        self._made = self.advance(now, flush=True)
+        self._feed_bytes(raw, now)
 
-    def _feed_bytes(self, data: bytes, now: float) -> list[str]:
-        outs = []
+    def _feed_bytes(self, data: bytes, now: float) -> None:
         for start in range(0, len(data), limits.CHUNK_B):
-            full = self._pieces.feed(_Piece(data[start : start + limits.CHUNK_B]), now)
-            if full:
-                outs.append(self._chunk(full))
-        return outs
+            if full := self._pieces.feed(_Piece(data[start : start + limits.CHUNK_B]), now):
+                self._made.append(self._chunk(full))
 
     def _chunk(self, pieces: list[_Piece]) -> str:
         self.seq += 1

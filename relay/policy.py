@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from relay import requestbody
+from relay import cloud, requestbody
 from relay.frames import StreamMode
-from wire import headers, jsontext, limits, redact
+from wire import headers, limits, redact
 from wire.errors import bad_request, denied
 from wire.origin import Origin, bare_path, clean_path
 
@@ -37,7 +37,7 @@ INFERENCE = frozenset(
 )
 """POST."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-_CLOUD = (":cloud", "-cloud")
+_ONE_MODEL = "/v1/models/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Policy:
         if service not in self.allow_admin:
             _check_path(service, method, bare)
             if bare in INFERENCE and body is not None:
-                _check_model(body)
+                cloud.refuse_body(body)
         given = req.get("headers") or {}
         if not isinstance(given, dict):
             raise bad_request("headers must be an object of names and values")
@@ -158,29 +158,13 @@ class Policy:
 
 
 def _check_path(service: str, method: str, path: str) -> None:
-    reading = path in READING or path.startswith("/v1/models/")
+    if path.startswith(_ONE_MODEL):
+        cloud.refuse_name(path.removeprefix(_ONE_MODEL))
+    reading = path in READING or path.startswith(_ONE_MODEL)
     if (reading and method in {"GET", "HEAD"}) or (path in INFERENCE and method == "POST"):
         return
     hint = f"its owner can allow it with RELAY_ALLOW_ADMIN={service}"
     raise denied(f"{method} {redact.path(path)} is neither reading nor inference; {hint}")
-
-
-def _check_model(body: bytes) -> None:
-    """Refuse models that run in a vendor's cloud on the owner's account.
-
-    Ollama matches keys in any case, lets the last of several win and reads no further than the first
-    JSON value, so every key counts and nothing may follow.
-    """
-    try:
-        value = jsontext.loads(body)
-    except (jsontext.JsonError, UnicodeDecodeError) as error:
-        raise bad_request("the body of an inference request must be one JSON object") from error
-    if not isinstance(value, dict):
-        raise bad_request("the body of an inference request must be one JSON object")
-    for key, name in value.items():
-        named = key.lower() in {"model", "name"} and isinstance(name, str)
-        if named and name.strip().lower().endswith(_CLOUD):
-            raise denied("cloud models spend the owner's account; RELAY_ALLOW_ADMIN would allow them")
 
 
 def _timeout_s(req: dict[str, Any]) -> float:

@@ -38,7 +38,6 @@ class Progress:
     frames: int = 0
     doubled: int = 0
     overtaken: int = 0
-    bytes: int = 0
     state: str | None = None
     position: int | None = None
     held: dict[int, Piece] = field(default_factory=dict)
@@ -68,8 +67,9 @@ class Reader:
         return self.end.get("event") == "relay.response" or self._next > self._last()
 
     def missing(self) -> list[int]:
-        """Numbers that should be here and are not."""
+        """Numbers that should be here and are not; at most READER_AHEAD_MAX of them are looked at."""
         last = self._last() if self.end is not None else max(self.progress.held, default=0)
+        last = min(last, self._next + limits.READER_AHEAD_MAX)
         return [seq for seq in range(self._next, last + 1) if seq not in self.progress.held]
 
     def feed(self, frame: dict[str, Any]) -> list[Piece]:
@@ -84,36 +84,40 @@ class Reader:
             self.end = self.end or frame
         elif event == "relay.response.keepalive":
             self.progress.state, self.progress.position = frame.get("state"), frame.get("position")
-        elif event == "relay.response.lines":
-            for line in frame.get("lines") or []:
-                self._hold(Piece(_seq(line), line=str(line.get("line", ""))))
-        elif event == "relay.response.chunk":
-            self._hold(Piece(_seq(frame), data=_bytes(frame.get("b64"))))
-        return self._release()
+        if event == "relay.response.lines":
+            lines = frame.get("lines")
+            return [
+                piece for line in (lines if isinstance(lines, list) else ()) for piece in self._line(line)
+            ]
+        if event == "relay.response.chunk":
+            return self._take(Piece(_seq(frame), data=_bytes(frame.get("b64"))))
+        return []
 
     def _last(self) -> int:
         last = (self.end or {}).get("last_seq")
         return last if isinstance(last, int) else 0
 
-    def _hold(self, piece: Piece) -> None:
-        if piece.seq < self._next or piece.seq in self.progress.held:
-            self.progress.doubled += 1
-            return
-        if piece.seq > self._next + limits.READER_AHEAD_MAX:
-            return
-        self.progress.overtaken += piece.seq != self._next + len(self.progress.held)
-        self.progress.held[piece.seq] = piece
+    def _line(self, raw: object) -> list[Piece]:
+        text = raw.get("line") if isinstance(raw, dict) else None
+        return self._take(Piece(_seq(raw), line=text)) if isinstance(text, str) else []
 
-    def _release(self) -> list[Piece]:
+    def _take(self, piece: Piece) -> list[Piece]:
+        held = self.progress.held
+        if piece.seq < self._next or piece.seq in held:
+            self.progress.doubled += 1
+            return []
+        if piece.seq > self._next + limits.READER_AHEAD_MAX:
+            return []
+        self.progress.overtaken += piece.seq != self._next
+        held[piece.seq] = piece
         ready = []
-        while (piece := self.progress.held.pop(self._next, None)) is not None:
-            ready.append(piece)
-            self.progress.bytes += len(piece.data or b"") + len((piece.line or "").encode())
+        while (following := held.pop(self._next, None)) is not None:
+            ready.append(following)
             self._next += 1
         return ready
 
 
-def _seq(raw: dict[str, Any]) -> int:
+def _seq(raw: object) -> int:
     seq = raw.get("seq") if isinstance(raw, dict) else None
     return seq if isinstance(seq, int) else 0
 

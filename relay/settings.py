@@ -7,8 +7,8 @@ contract (docs/protocol.md), ours stand beside them.
 from __future__ import annotations
 
 import io
-import json
 import math
+import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import dotenv
 from relay.keyfile import parse_seed
 from relay.nkn import DEFAULT_SEEDS
 from relay.nkn.address import AddressError, public_key
-from wire import limits
+from wire import jsontext, limits
 from wire.errors import SettingsFault
 from wire.origin import Origin
 
@@ -99,7 +99,7 @@ KEYS = tuple(name.upper() for name in Settings.__slots__)
 
 def _read_file(path: Path) -> dict[str, str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ExceptionGroup("settings", [SettingsFault(str(path), f"cannot be read: {reason}")]) from error
@@ -147,26 +147,36 @@ def _urls(*schemes: str) -> Callable[[str, str], tuple[str, ...]]:
     def parse(key: str, text: str) -> tuple[str, ...]:
         urls = _csv(text)
         for url in urls:
-            host = url.partition("://")[2].partition("/")[0]
-            if not url.startswith(schemes) or not host or " " in url:
-                raise SettingsFault(
-                    key, f"{_shown(url)} must begin with {' or '.join(schemes)} and name a host"
-                )
+            if "@" in url:
+                raise SettingsFault(key, "a URL must not hold a user name or password")
+            if not url.startswith(schemes) or not _names_host(url):
+                asked = " or ".join(schemes)
+                raise SettingsFault(key, f"{_shown(url)} must begin with {asked} and name a host")
         return urls
 
     return parse
 
 
+def _names_host(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not any(char.isspace() for char in url)
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False
+
+
 def _targets(key: str, text: str) -> dict[str, Origin]:
     example = '{"ollama":"http://127.0.0.1:8080"}'
     try:
-        raw = json.loads(text)
-    except ValueError as error:
+        raw = jsontext.loads(text)
+    except jsontext.JsonError as error:
         raise SettingsFault(key, f"must be JSON such as {example}") from error
     if not isinstance(raw, dict) or not raw:
         raise SettingsFault(key, f"must be a JSON object such as {example}")
     targets = {}
     for name, url in raw.items():
+        if not name or not name.isprintable() or "," in name or len(name) > 64:
+            raise SettingsFault(key, f"{_shown(name)} is no service name: printable text without commas")
         try:
             targets[name] = Origin.parse(url)
         except ValueError as error:

@@ -21,7 +21,7 @@ from requests.adapters import HTTPAdapter
 from relay.policy import UpstreamRequest
 from wire import headers as wire_headers
 from wire import limits
-from wire.errors import Fault, OurFault, upstream_broke, upstream_refused
+from wire.errors import Fault, internal, upstream_broke, upstream_refused
 
 _POSTS_AHEAD = 8
 """Reads whose bytes the loop has not taken yet."""
@@ -188,6 +188,8 @@ class Upstream:
         request = call.request
         with requests.Session() as session:
             adapter = _Adapter(call)
+            # A redirect is the peer's to follow; looking for its target would read the whole body first.
+            session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]  # noqa: ARG005
             session.trust_env = False  # no proxy and no netrc of the owner for a peer's request
             session.headers.clear()
             session.mount("http://", adapter)
@@ -257,7 +259,7 @@ def _fault_of(error: Exception, call: Call) -> Fault:
         if call.opened:
             return upstream_broke(f"{call.request.service} broke off its answer ({type(error).__name__})")
         return upstream_refused(f"{call.request.service} does not answer at {origin}; is it running?")
-    return OurFault("internal", f"the relay failed to ask {call.request.service}: {type(error).__name__}")
+    return internal(f"the relay failed to ask {call.request.service}: {type(error).__name__}")
 
 
 def probe(urls: dict[str, str]) -> list[dict[str, Any]]:

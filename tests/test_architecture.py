@@ -20,7 +20,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "relay.nkn.seal", "relay.nkn.session", "relay.nkn.sigchain", "relay.nkn.waiting",
     ),
     2: (
-        "relay.admission", "relay.answered", "relay.batcher", "relay.commands", "relay.endmark", "relay.engine",
+        "relay.admission", "relay.answered", "relay.batcher", "relay.cloud", "relay.commands", "relay.endmark", "relay.engine",
         "relay.exchange", "relay.frames", "relay.outflow", "relay.policy", "relay.reader",
         "relay.requestbody",
     ),

@@ -2,7 +2,8 @@
 
     Fault                 common base, never raised itself
     ├── PeerFault         the one who asked: bad_request, denied, busy, cancelled, replayed
-    ├── UpstreamFault     the HTTP service behind us: upstream_refused, upstream_broke, line_too_long, timeout
+    ├── UpstreamFault     the HTTP service behind us: upstream_refused, upstream_broke, upstream_status,
+    │                     line_too_long, truncated, timeout
     └── OurFault          this program or its owner's settings: settings, internal, shutdown
 
 A fault carries fields; the text a person reads is built from them. `code` is part of the
@@ -101,6 +102,21 @@ def upstream_broke(detail: str) -> UpstreamFault:
 def line_too_long(detail: str) -> UpstreamFault:
     """One line of the answer fits no direct message (502)."""
     return UpstreamFault("line_too_long", detail, status=502)
+
+
+def upstream_status(status: int) -> UpstreamFault:
+    """The upstream answered with a status of 400 or more; its body came whole."""
+    return UpstreamFault("upstream_status", f"the upstream answered {status}", status=status)
+
+
+def cut(max_body_b: int) -> UpstreamFault:
+    """A body without stream that is larger than the owner allows; its beginning is sent (502)."""
+    return UpstreamFault("truncated", f"the body is cut at {max_body_b} bytes (RELAY_MAX_BODY_B)", status=502)
+
+
+def internal(detail: str) -> OurFault:
+    """A mistake of this program (500)."""
+    return OurFault("internal", detail)
 
 
 def shutdown(detail: str = "the relay is stopping") -> OurFault:

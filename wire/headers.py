@@ -47,8 +47,8 @@ def from_peer(headers: Mapping[str, object]) -> dict[str, str]:
         headers: name → value as the peer's JSON has them; numbers and booleans are accepted as values.
 
     Raises:
-        PeerFault: "bad_request" for a name that is no token, a value with CR, LF, NUL or beyond
-            latin-1, or more headers than the limits allow.
+        PeerFault: "bad_request" for a name that is no token, a value with a control character or
+            beyond ASCII, or more headers than the limits allow.
     """
     if len(headers) > limits.HEADERS_MAX:
         raise bad_request(f"headers: {len(headers)} of them, at most {limits.HEADERS_MAX} are accepted")
@@ -59,14 +59,17 @@ def from_peer(headers: Mapping[str, object]) -> dict[str, str]:
 def to_peer(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The headers of an upstream's answer that go to the peer, names in lower case.
 
-    Repeated names are joined by a comma; cookies of the owner's services stay at home.
+    Repeated names are joined by a comma; cookies of the owner's services stay at home. What is beyond
+    the limits is left out: a begin frame must fit a message.
     """
     kept: dict[str, str] = {}
     for name, value in end_to_end(headers):
         low = name.lower()
         if low in {"set-cookie", "content-length"}:
             continue
-        kept[low] = f"{kept[low]}, {value}" if low in kept else value
+        joined = f"{kept[low]}, {value}" if low in kept else value
+        if len(joined) <= limits.HEADER_VALUE_MAX and (low in kept or len(kept) < limits.HEADERS_MAX):
+            kept[low] = joined
     return kept
 
 
@@ -78,6 +81,6 @@ def _value(name: str, value: object) -> str:
     text = str(value)
     if len(text) > limits.HEADER_VALUE_MAX:
         raise bad_request(f"headers: the value of {name} is longer than {limits.HEADER_VALUE_MAX} characters")
-    if any(char in text for char in "\r\n\0") or not text.isascii():
+    if any(ord(char) < 32 and char != "\t" for char in text) or "\x7f" in text or not text.isascii():
         raise bad_request(f"headers: the value of {name} holds a character that no header may hold")
     return text.strip()

@@ -32,6 +32,22 @@ def loads(text: str | bytes) -> Any:
         raise JsonError(str(error)[:120] or "nested too deep") from error
 
 
+def pairs(text: str | bytes) -> list[tuple[str, Any]]:
+    """The members of a JSON object in order, repeated names included; JsonError if it is no object."""
+
+    class Members(list[tuple[str, Any]]):
+        """One object's members."""
+
+    try:
+        plain = text if isinstance(text, str) else text.decode()
+        value = json.loads(plain, parse_constant=_refuse, object_pairs_hook=Members)
+    except (ValueError, RecursionError) as error:
+        raise JsonError(str(error)[:120] or "nested too deep") from error
+    if not isinstance(value, Members):
+        raise JsonError("not an object")
+    return value
+
+
 def dumps(value: Any) -> str:
     """Compact JSON text with non-ASCII characters as they are.
 

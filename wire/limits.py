@@ -49,6 +49,8 @@ SEEN_TTL_S: Final = 300.0
 """How long they are remembered; both SDKs use 300 s."""
 SEEN_REPLY_MAX_B: Final = 64 * 1024
 """A reply up to this size is kept, to answer a repeated message again."""
+SEEN_REPLIES_MAX_B: Final = 8 * 1024 * 1024
+"""All replies kept so, together."""
 WAITERS_MAX: Final = 16_384
 """Sent messages whose acknowledgement is awaited."""
 SHARED_KEYS_MAX: Final = 4096

@@ -15,6 +15,7 @@ from wire import limits
 from wire.errors import bad_request
 
 _PORTS: Final = {"http": 80, "https": 443}
+_DECODINGS_MAX: Final = 4
 _PATH_CHARS: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@/%"
 )
@@ -46,13 +47,15 @@ class Origin:
         """
         if not isinstance(url, str) or any(ord(char) <= 32 or char == "\\" for char in url):
             raise ValueError("must be a URL such as http://127.0.0.1:8080")
+        if "@" in url:
+            raise ValueError("must not hold a user name or password")  # and is not shown: it may hold one
         parts = urllib.parse.urlsplit(url)
         scheme = parts.scheme.lower()
         if scheme not in _PORTS:
             raise ValueError(f"{url!r} must begin with http:// or https://")
         if not parts.hostname:
             raise ValueError(f"{url!r} names no host")
-        if parts.username is not None or parts.query or parts.fragment:
+        if parts.query or parts.fragment:
             raise ValueError(f"{url!r} must hold only scheme, host, port and path")
         try:
             port = parts.port if parts.port is not None else _PORTS[scheme]
@@ -108,15 +111,22 @@ def clean_path(path: str) -> str:
         raise bad_request("path must begin with exactly one slash")
     if not _PATH_CHARS.issuperset(bare) or not _QUERY_CHARS.issuperset(query):
         raise bad_request("path holds characters that must be percent-encoded, or a fragment")
-    decoded = bare
-    # Servers differ in how often they decode; a path is judged as the most eager one would see it.
-    while (once := urllib.parse.unquote(decoded, errors="replace")) != decoded:
-        decoded = once
+    decoded = _decoded(bare)
     if "\\" in decoded or any(ord(char) < 32 for char in decoded):
         raise bad_request("path holds a backslash or a control character")
     if any(part in {".", ".."} for part in decoded.split("/")) or "//" in decoded:
         raise bad_request("path holds an empty, `.` or `..` segment")
     return path
+
+
+def _decoded(path: str) -> str:
+    """Servers differ in how often they decode; a path is judged as the most eager one would see it."""
+    for _ in range(_DECODINGS_MAX):
+        once = urllib.parse.unquote(path, errors="replace")
+        if once == path:
+            return path
+        path = once
+    raise bad_request("path is percent-encoded over and over")
 
 
 def bare_path(path: str) -> str:

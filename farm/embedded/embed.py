@@ -58,7 +58,7 @@ class Embedder:
         """Vectors, tokens read, and when the model was ready (monotonic nanoseconds)."""
         chosen = options.parse(asked.options or {})
         window = min(chosen.window(self._runner.plan.slot_tokens), self._runner.plan.batch)
-        async with self._runner.lease(asked.model, asked.keep_alive) as engine:
+        async with self._runner.lease(asked.keep_alive) as engine, self._runner.turn():
             loaded_ns = time.monotonic_ns()
             try:
                 prompts = [await _prompt(engine, text, window, asked) for text in asked.texts]

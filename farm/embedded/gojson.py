@@ -66,10 +66,9 @@ def decode(body: bytes) -> Any:
 def float32(value: float) -> str:
     """The shortest decimal that is this number in 32 bits, written as Go writes it."""
     wanted = to_float32(value)
-    for digits in range(6, 10):
-        text = f"{wanted:.{digits}g}"
-        if to_float32(float(text)) == wanted:
-            break
+    # Six digits never lie, nine always suffice.
+    digits = next(n for n in range(6, 10) if to_float32(float(f"{wanted:.{n}g}")) == wanted)
+    text = f"{wanted:.{digits}g}"
     if wanted and not 1e-6 <= abs(wanted) < 1e21:
         mantissa, _, exponent = f"{wanted:.{digits - 1}e}".partition("e")
         mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa

@@ -5,6 +5,7 @@ Pure. Two forms of the port `native.Voice`; called by `talk`.
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from farm.embedded.native import Ending
 from farm.embedded.pieces import Counts, Piece
 
 
-class _OpenAiVoice:
+class _OpenAiVoice(abc.ABC):
     """What both routes share.
 
     Args:
@@ -47,6 +48,7 @@ class _OpenAiVoice:
         """One event."""
         return _event(self._chunk(piece.text, None, logprobs=piece.logprobs))
 
+    @abc.abstractmethod
     def _chunk(
         self,
         text: str | None,
@@ -56,7 +58,7 @@ class _OpenAiVoice:
         logprobs: Sequence[dict[str, Any]] = (),
         model: str | None = None,
     ) -> dict[str, Any]:
-        raise NotImplementedError
+        """One event's object; without `text` it has no choice."""
 
     def broken(self, at: str) -> bytes:  # noqa: ARG002 - the port tells the time
         """An empty event without a model, and no [DONE]: so does Ollama tell it."""

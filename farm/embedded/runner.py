@@ -14,12 +14,13 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm import limits
+from farm.embedded import words
 from farm.plan import EnginePlan
 from farm.process import Child
 from wire.errors import OurFault
@@ -50,7 +51,6 @@ class Runner:
 
     def __init__(self, plan: EnginePlan, keep_alive_s: float) -> None:
         self.plan = plan
-        self.loaded_as = ""
         self.spawned = asyncio.Event()
         self._default_s = keep_alive_s
         self._hold_s = keep_alive_s
@@ -58,6 +58,7 @@ class Runner:
         self._loading: asyncio.Task[Engine] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._leases = 0
+        self._turns = asyncio.Semaphore(plan.slots)
         self._expiry: asyncio.TimerHandle | None = None
         self._idle_since = time.time()
         self._ending: set[asyncio.Task[None]] = set()
@@ -73,23 +74,24 @@ class Runner:
         return self._idle_since + self._hold_s
 
     @contextlib.asynccontextmanager
-    async def lease(self, name: str, keep_alive_s: float | None = None) -> AsyncIterator[Channel]:
+    async def lease(self, keep_alive_s: float | None = None) -> AsyncIterator[Channel]:
         """Use the engine; it is loaded first when it is not there.
 
         Args:
-            name: the model's name as the one who asks calls it, told by /api/ps.
             keep_alive_s: seconds to stay loaded after this; None leaves the last value in force.
 
         Raises:
             OurFault: the engine does not start.
+            RefusalError: 503, too many wait already.
         """
+        if self._leases >= self.plan.slots + limits.WAITING_MAX:
+            raise words.busy()
         self._leases += 1
         if self._expiry is not None:
             self._expiry.cancel()
         try:
-            if self._engine is None:
+            if self._engine is None and self._loading is None:
                 self._hold_s = self._default_s
-                self.loaded_as = name
             if keep_alive_s is not None:
                 self._hold_s = keep_alive_s
             yield (await self._loaded()).channel
@@ -97,6 +99,13 @@ class Runner:
             self._leases -= 1
             if self._leases == 0:
                 self._rest()
+
+    def turn(self) -> asyncio.Semaphore:
+        """Wait, in the order of arrival, until fewer than `slots` others generate; use it as `async with`.
+
+        The engine would queue too, but each request that waits there holds one of its few HTTP threads.
+        """
+        return self._turns
 
     async def unload(self) -> None:
         """Unload now, or when the running requests have ended."""
@@ -131,7 +140,7 @@ class Runner:
         try:
             from farm.embedded.channel import Channel  # while the child is loading, not before
 
-            line = await asyncio.wait_for(child.first_line(), limits.ENGINE_START_S)
+            line = await _within(child.first_line(), limits.ENGINE_START_S)
             if not line:
                 await child.wait()
             channel = Channel(_url(line, child), key)
@@ -143,6 +152,8 @@ class Runner:
             self._loading = None
         self._engine = Engine(child, channel)
         self._watch = asyncio.create_task(self._notice_end(self._engine))
+        if self._leases == 0:
+            self._rest()  # all who waited have left
         _LOG.info("the engine is loaded: process %d, %d slots", child.pid, self.plan.slots)
         return self._engine
 
@@ -176,6 +187,13 @@ class Runner:
         if self._watch is not None:
             await self._watch
         _LOG.info("the engine is unloaded")
+
+
+async def _within(work: Awaitable[bytes], seconds: float) -> bytes:
+    try:
+        return await asyncio.wait_for(work, seconds)
+    except TimeoutError as error:
+        raise OurFault("engine", f"the engine did not load its model within {seconds:.0f} s") from error
 
 
 def _url(line: bytes, child: Child) -> str:

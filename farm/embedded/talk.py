@@ -59,13 +59,14 @@ class Talk:
             return
         chosen = options.parse(ask.options)
         answer_format = schema.parse_format(ask.format)
-        async with self._runner.lease(ask.model, ask.keep_alive) as engine:
+        async with self._runner.lease(ask.keep_alive) as engine:
             self._load_ns = time.monotonic_ns() - self._arrived_ns
             if ask.empty:
                 await self._tell((), Ending("load"))
                 return
             try:
-                await self._generate(engine, chosen, answer_format)
+                async with self._runner.turn():
+                    await self._generate(engine, chosen, answer_format)
             except EngineError as error:
                 raise _refusal(error) from error
 

@@ -50,6 +50,11 @@ def input_too_long() -> RefusalError:
     return RefusalError(400, "the input length exceeds the context length")
 
 
+def busy() -> RefusalError:
+    """503 when too many wait; the two blanks are Ollama's."""
+    return RefusalError(503, "server busy, please try again.  maximum pending requests exceeded")
+
+
 def runner_stopped() -> RefusalError:
     """500 when the engine ended before the first token."""
     return RefusalError(

@@ -61,6 +61,8 @@ def add_prefix(address: str, index: int) -> str:
 def split_prefix(address: str) -> tuple[int | None, str]:
     """(index, address without its `__i__.` prefix); index None if it has none."""
     head, dot, rest = address.partition(".")
-    if dot and len(head) > 4 and head.startswith("__") and head.endswith("__") and head[2:-2].isdecimal():
-        return int(head[2:-2][:9]), rest
+    digits = head[2:-2]
+    # Only what `add_prefix` writes is a prefix: an answer must go to the very address it came from.
+    if dot and digits.isdecimal() and len(digits) < 10 and head == f"__{int(digits)}__":
+        return int(digits), rest
     return None, address

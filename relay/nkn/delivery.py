@@ -20,7 +20,6 @@ from typing import Any
 
 from relay.nkn import multi, payload
 from relay.nkn.arrival import Arrival
-from wire import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +84,11 @@ class Delivery:
         else:
             self._answer(arrival, copy, results)
 
-    def cancel(self) -> None:
+    async def close(self) -> None:
         """End handlers that still run."""
-        for task in self._running:
+        for task in list(self._running):
             task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _settle(self, arrival: Arrival, copy: multi.Copy, results: Sequence[Any]) -> None:
         settled = [await self._guard(result) if inspect.isawaitable(result) else result for result in results]
@@ -106,7 +106,7 @@ class Delivery:
                 self._acknowledge(one)
         else:
             copy.outcome = "reply"
-            copy.reply = reply if len(reply) <= limits.SEEN_REPLY_MAX_B else None
+            self._seen.keep_reply(copy, reply)
             self._counts["replies_sent"] += 1
             self._respond(arrival, payload.reply(reply, arrival.payload.message_id), None)
         copy.waiting.clear()

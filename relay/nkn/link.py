@@ -122,6 +122,7 @@ class Link:
         self._on_inbound = on_inbound
         self._on_change = on_change
         self._socket: NodeSocket | None = None
+        self._leaving: list[NodeSocket] = []
         self._outbox: deque[Dispatch | bytes] = deque()
         self._wake = asyncio.Event()
         self._tasks = [asyncio.create_task(self._stay()), asyncio.create_task(self._write())]
@@ -150,9 +151,9 @@ class Link:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._socket is not None:
-            self._socket.close()
-            await self._socket.closed.wait()
+        for socket in (*self._leaving, *([self._socket] if self._socket else [])):
+            socket.close()
+            await socket.closed.wait()
 
     async def _stay(self) -> None:
         hint: NodeInfo | None = None
@@ -163,6 +164,8 @@ class Link:
             old, self._socket = self._socket, fresh
             if old is not None:
                 old.close("replaced")
+                self._leaving.append(old)
+                self._leaving = [one for one in self._leaving if not one.closed.is_set()]
             self.counts["connects"] += 1
             self._wake.set()
             self._on_change(self.index, "connect", fresh.uri)
@@ -224,6 +227,7 @@ class Link:
                 continue
             except asyncio.CancelledError:
                 socket.close()
+                self._leaving.append(socket)
                 raise
             self.node = node
             return socket

@@ -50,6 +50,7 @@ class Links:
         self._options = options
         self._links: dict[int, Link] = {}
         self._routes, self._health = multi.Routes(), multi.PathHealth()
+        self._written: multi.Recent[None] = multi.Recent()
         self._counts = counts
         self._watch: asyncio.Task[None] | None = None
 
@@ -89,7 +90,7 @@ class Links:
     def heard(self, arrival: Arrival, *, acked: bool) -> None:
         """A sealed message came; it shows how its sender is reached and which path lives."""
         self._routes.heard(arrival.src, arrival.index, arrival.prefix)
-        if acked:
+        if acked and arrival.src in self._written:  # strangers send acknowledgements too
             self._health.acked(arrival.index, time.monotonic())
 
     def send(self, sealed: Sequence[tuple[str, bytes]], holding: int, *, acked: bool) -> None:
@@ -106,6 +107,7 @@ class Links:
             for index, part in self._routes.towards(dest, ready):
                 copies.setdefault(index, []).append((nkn_address.add_prefix(dest, part), body))
                 if acked and self._routes.knows(dest, index):
+                    self._written.remember(dest, None)
                     self._health.sent(index, now)
         packed = {index: pack(copy, holding) for index, copy in copies.items()}
         full = sum(not self._queue(index, dispatches) for index, dispatches in packed.items())

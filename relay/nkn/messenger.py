@@ -100,7 +100,7 @@ class Messenger:
 
     async def close(self) -> None:
         """Leave the network; whoever waits for a reply gets a time-out."""
-        self._delivery.cancel()
+        await self._delivery.close()
         await self._links.close()
 
     async def wait_connected(self, timeout: float | None = None) -> None:
@@ -185,6 +185,8 @@ class Messenger:
         identifier = message_id or os.urandom(payload.MESSAGE_ID_B)
         message = payload.message(data, identifier, no_reply=no_reply).encode()
         dests = [nkn_address.normalise(one) for one in ([dest] if isinstance(dest, str) else dest)]
+        if not dests:
+            raise ValueError("a message needs a destination")
         holding = self._holding if max_holding_seconds is None else max_holding_seconds
         if not 0 <= holding < 2**32:
             raise ValueError(f"max_holding_seconds is a number of seconds from 0 to 2**32 - 1, not {holding}")

@@ -45,6 +45,7 @@ class Seen:
 
     def __init__(self) -> None:
         self._copies: OrderedDict[tuple[bytes, bytes], Copy] = OrderedDict()
+        self._replies_b = 0
 
     def __len__(self) -> int:
         return len(self._copies)
@@ -59,12 +60,31 @@ class Seen:
         self._copies[key, message_id] = first
         return first, True
 
+    def keep_reply(self, copy: Copy, reply: str | bytes) -> None:
+        """Keep what was replied, if there is room, to answer later copies alike."""
+        size = len(reply)
+        if size <= limits.SEEN_REPLY_MAX_B and self._replies_b + size <= limits.SEEN_REPLIES_MAX_B:
+            copy.reply = reply
+            self._replies_b += size
+
     def _forget(self, now: float) -> None:
         while self._copies:
             oldest = next(iter(self._copies.values()))
             if len(self._copies) < limits.SEEN_MAX and now - oldest.seen_at < limits.SEEN_TTL_S:
                 return
-            self._copies.popitem(last=False)
+            _, forgotten = self._copies.popitem(last=False)
+            self._replies_b -= len(forgotten.reply or "")
+
+
+class Recent(OrderedDict[str, _V]):
+    """What is known of the peers met last; the oldest are forgotten."""
+
+    def remember(self, peer: str, value: _V) -> None:
+        """Keep `value` for this peer."""
+        self[peer] = value
+        self.move_to_end(peer)
+        if len(self) > limits.SHARED_KEYS_MAX:
+            self.popitem(last=False)
 
 
 class Routes:
@@ -76,15 +96,15 @@ class Routes:
     """
 
     def __init__(self) -> None:
-        self._plain: OrderedDict[str, int] = OrderedDict()
-        self._parts: OrderedDict[str, set[int]] = OrderedDict()
+        self._plain: Recent[int] = Recent()
+        self._parts: Recent[set[int]] = Recent()
 
     def heard(self, peer: str, index: int, prefix: int | None) -> None:
         """A message of `peer` (address without prefix) came to our part `index`."""
         if prefix is None:
-            _remember(self._plain, peer, index)
+            self._plain.remember(peer, index)
         else:
-            _remember(self._parts, peer, self._parts.get(peer, set()) | {index})
+            self._parts.remember(peer, self._parts.get(peer, set()) | {index})
 
     def knows(self, peer: str, index: int) -> bool:
         """Whether our part `index` ever heard this peer: only then can it expect its acknowledgements."""
@@ -101,13 +121,6 @@ class Routes:
             ways.append((ORIGINAL, ORIGINAL))
         # None left means that the parts which know the way are down; any way is better then.
         return ways or [(index, ORIGINAL if index < 0 or not parts else index) for index in indices]
-
-
-def _remember(table: OrderedDict[str, _V], key: str, value: _V) -> None:
-    table[key] = value
-    table.move_to_end(key)
-    if len(table) > limits.SHARED_KEYS_MAX:
-        table.popitem(last=False)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import httpx
 
 from relay.nkn.session import NodeInfo
-from wire import limits
+from wire import limits, redact
 
 DEFAULT_SEEDS = (
     "https://mainnet-rpc-node-0001.nkn.org/mainnet/api/wallet",
@@ -104,5 +104,6 @@ async def _post(seed: str, question: dict[str, object]) -> bytes:
 
 def _reason(fault: object) -> str:
     if isinstance(fault, dict):
-        return f"error {fault.get('code')} {fault.get('message', '')} {fault.get('data', '')}".strip()[:200]
+        said = f"error {fault.get('code')} {fault.get('message', '')} {fault.get('data', '')}"
+        return redact.printable(said.strip())
     return "the answer names no node"

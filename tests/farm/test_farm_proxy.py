@@ -44,7 +44,9 @@ class Backend:
 
     async def says(self, answer: bytes) -> None:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            length = [line for line in self.heads[-1].lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            length = [
+                line for line in self.heads[-1].lower().split(b"\r\n") if line.startswith(b"content-length:")
+            ]
             self.bodies.append(await reader.readexactly(int(length[0].split(b":")[1])) if length else b"")
             writer.write(answer)
 
@@ -69,7 +71,9 @@ class Front:
         await writer.wait_closed()
         return told
 
-    def post(self, path: str = "/api/generate", body: bytes = b"{}", extra: bytes = b"Connection: close\r\n") -> bytes:
+    def post(
+        self, path: str = "/api/generate", body: bytes = b"{}", extra: bytes = b"Connection: close\r\n"
+    ) -> bytes:
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Length: {len(body)}\r\n"
         return head.encode() + extra + b"\r\n" + body
 
@@ -142,7 +146,9 @@ async def test_chunks_arrive_as_they_were_sent(front: Front, pieces: list[bytes]
 
 
 async def test_a_body_with_a_length_keeps_it(front: Front) -> None:
-    await front.backend.says(b"HTTP/1.1 201 Created\r\nX-One: 1\r\nX-One: 2\r\nContent-Length: 5\r\n\r\nh\x00\xffl\n")
+    await front.backend.says(
+        b"HTTP/1.1 201 Created\r\nX-One: 1\r\nX-One: 2\r\nContent-Length: 5\r\n\r\nh\x00\xffl\n"
+    )
     head, body = parts(await front.ask(front.post(body=b"\x00\xff")))
     assert head.startswith(b"HTTP/1.1 201 ")
     assert head.lower().count(b"x-one:") == 2
@@ -159,7 +165,9 @@ async def test_compressed_bytes_are_not_touched(front: Front) -> None:
     assert body == b"nope"
 
 
-@pytest.mark.parametrize("target", ["/api/tags?x=1&y=%2F", "/api/blobs/sha256:ab%20c", "/v1/models/a/b", "/api/a'\"|c", "/"])
+@pytest.mark.parametrize(
+    "target", ["/api/tags?x=1&y=%2F", "/api/blobs/sha256:ab%20c", "/v1/models/a/b", "/api/a'\"|c", "/"]
+)
 async def test_the_target_is_the_client_s_own(front: Front, target: str) -> None:
     await front.backend.says(b"HTTP/1.1 204 No Content\r\n\r\n")
     assert (await front.ask(front.get(target))).startswith(b"HTTP/1.1 204 ")
@@ -168,7 +176,9 @@ async def test_the_target_is_the_client_s_own(front: Front, target: str) -> None
 
 @pytest.mark.parametrize("method", ["HEAD", "DELETE", "PUT", "PATCH", "OPTIONS"])
 async def test_every_method_passes(front: Front, method: str) -> None:
-    await front.backend.says(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + (b"" if method == "HEAD" else b"abc"))
+    await front.backend.says(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + (b"" if method == "HEAD" else b"abc")
+    )
     head, body = parts(await front.ask(front.get("/api/tags", method=method)))
     assert front.backend.heads[0].startswith(f"{method} /api/tags".encode())
     assert b"content-length: 3" in head.lower()
@@ -193,9 +203,13 @@ async def test_a_chunked_request_arrives_whole(front: Front) -> None:
 
 async def test_headers_about_the_connection_stay_here(front: Front) -> None:
     await front.backend.says(
-        b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nConnection: X-Hop\r\nX-Hop: 1\r\nDate: D\r\nContent-Length: 0\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"
+        b"Date: D\r\nContent-Length: 0\r\n\r\n"
     )
-    extra = b"Connection: close, X-Mine\r\nX-Mine: 1\r\nTE: trailers\r\nOrigin: http://localhost:3\r\nX-Kept: 2\r\n"
+    extra = (
+        b"Connection: close, X-Mine\r\nX-Mine: 1\r\nTE: trailers\r\n"
+        b"Origin: http://localhost:3\r\nX-Kept: 2\r\n"
+    )
     head, _ = parts(await front.ask(front.post(extra=extra)))
     asked = front.backend.heads[0].lower()
     assert not any(name in asked for name in (b"x-mine", b"te:", b"origin", b"connection: close"))
@@ -342,7 +356,9 @@ async def test_health_of_something_else_is_not_ready(front: Front) -> None:
     assert head.startswith(b"HTTP/1.1 503 ")
 
 
-@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/redoc", "/metrics", "/apix", "/_health/x", "//api/tags"])
+@pytest.mark.parametrize(
+    "path", ["/docs", "/openapi.json", "/redoc", "/metrics", "/apix", "/_health/x", "//api/tags"]
+)
 async def test_other_paths_are_not_there(front: Front, path: str) -> None:
     head, body = parts(await front.ask(front.get(path)))
     assert head.startswith(b"HTTP/1.1 404 ")

@@ -29,8 +29,8 @@ def refused(reader: Any, data: bytes) -> tuple[int, str]:
 
 def test_generate_with_everything() -> None:
     made = ask.read_generate(
-        body(prompt="p", system="s", context=[1, 2], images=["aGk="], stream=False, keep_alive="5m", logprobs=True,
-             top_logprobs=3, truncate=False, shift=False, format="json", options={"seed": 1}, think=False)
+        body(prompt="p", system="s", context=[1, 2], images=["aGk="], stream=False, keep_alive="5m",
+             logprobs=True, top_logprobs=3, truncate=False, shift=False, format="json", options={"seed": 1}, think=False)
     )  # fmt: skip
     assert made.turns == (Turn("system", "s"), Turn("user", "p", 1))
     assert (made.context, made.stream, made.keep_alive, made.top_logprobs) == ((1, 2), False, 300.0, 3)
@@ -40,7 +40,13 @@ def test_generate_with_everything() -> None:
 
 def test_generate_defaults() -> None:
     made = ask.read_generate(body(prompt="p"))
-    assert (made.stream, made.truncate, made.shift, made.keep_alive, made.top_logprobs) == (True, True, True, None, None)
+    assert (made.stream, made.truncate, made.shift, made.keep_alive, made.top_logprobs) == (
+        True,
+        True,
+        True,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize("given", [{}, {"prompt": ""}, {"prompt": "", "raw": True}, {"system": "s"}])
@@ -78,6 +84,21 @@ def test_a_message_without_content_is_empty_text() -> None:
     assert ask.read_chat(body(messages=[{"role": "user"}, {}])).turns == (Turn("user", ""), Turn("", ""))
 
 
+def test_the_card() -> None:
+    assert card.tags("then")["models"][0]["size"] == 98_362_432
+    shown = card.show("then", 2048)
+    assert (
+        shown["parameters"]
+        == 'num_ctx                        2048\nstop                           "<|im_end|>"'
+    )
+    assert list(shown) == [
+        "modelfile", "parameters", "template", "details", "model_info", "capabilities", "modified_at",
+    ]  # fmt: skip
+    entry = card.loaded("m", size_b=1, expires_at="then", slot_tokens=64)
+    assert (entry["size"], entry["size_vram"], entry["context_length"]) == (1, 0, 64)
+    assert card.openai_model(5)["created"] == 5
+
+
 def test_names() -> None:
     assert all(card.is_name(name) for name in ("a", "a:b", "host/ns/model:tag", "h:1/n/m", "hf.co/u/m"))
     assert not any(card.is_name(name) for name in ("", "a b", "a/b/c/d", ":x", "a:", "/a"))
@@ -108,7 +129,9 @@ def test_openai_chat() -> None:
     ],
 )
 def test_openai_formats(given: dict[str, Any], wanted: Any) -> None:
-    made, usage = openai.read_chat(body(messages=[{"role": "user", "content": "x"}], response_format=given, stop=["a"]))
+    made, usage = openai.read_chat(
+        body(messages=[{"role": "user", "content": "x"}], response_format=given, stop=["a"])
+    )
     assert (made.format, usage, made.options["stop"]) == (wanted, False, ["a"])
 
 
@@ -128,7 +151,18 @@ def test_openai_refusals(given: dict[str, Any], words: str) -> None:
 
 
 def test_openai_completion_suffix() -> None:
-    assert refused(openai.read_completion, body(prompt="a", suffix="b")) == (400, f"{MODEL} does not support insert")
+    assert refused(openai.read_completion, body(prompt="a", suffix="b")) == (
+        400,
+        f"{MODEL} does not support insert",
+    )
+
+
+def test_openai_completion() -> None:
+    made, usage = openai.read_completion(
+        body(prompt="a", stream=True, stream_options={"include_usage": True})
+    )
+    assert (made.route, made.turns, made.stream, usage) == ("generate", (Turn("user", "a"),), True, True)
+    assert openai.read_completion(body())[0].empty
 
 
 # -- options ----------------------------------------------------------------------------------------
@@ -137,14 +171,17 @@ def test_openai_completion_suffix() -> None:
 def test_option_defaults_are_ollamas() -> None:
     made = options.parse({"nosuch": 1, "temperature": None})
     assert made.sampling == {
-        "n_keep": 4, "seed": -1, "top_k": 40, "top_p": 0.9, "min_p": 0.0, "typical_p": 1.0, "repeat_last_n": 64,
-        "temperature": 0.8, "repeat_penalty": 1.1, "presence_penalty": 0.0, "frequency_penalty": 0.0, "stop": [],
+        "n_keep": 4, "seed": -1, "top_k": 40, "top_p": 0.9, "min_p": 0.0, "typical_p": 1.0, "stop": [],
+        "temperature": 0.8, "repeat_penalty": 1.1, "presence_penalty": 0.0, "frequency_penalty": 0.0,
+        "repeat_last_n": 64,
     }  # fmt: skip
     assert (made.predict, made.context, made.keep) == (-1, None, 4)
 
 
 def test_options_are_taken() -> None:
-    made = options.parse({"seed": 7.0, "stop": ["a", ""], "num_ctx": 64, "num_keep": -1, "num_predict": 9, "use_mmap": True})
+    made = options.parse(
+        {"seed": 7.0, "stop": ["a", ""], "num_ctx": 64, "num_keep": -1, "num_predict": 9, "use_mmap": True}
+    )
     assert (made.sampling["seed"], made.sampling["stop"], made.sampling["n_keep"]) == (7, ["a"], -1)
     assert (made.context, made.keep, made.predict) == (64, 0, 9)
 
@@ -282,7 +319,9 @@ def test_a_piece() -> None:
 
 def test_a_piece_with_logprobs() -> None:
     one = {"id": 1, "token": "I", "bytes": [73], "logprob": -0.5}
-    line = event(content="I", tokens=[57], stop=False, completion_probabilities=[one | {"top_logprobs": [one, one]}])
+    line = event(
+        content="I", tokens=[57], stop=False, completion_probabilities=[one | {"top_logprobs": [one, one]}]
+    )
     plain = {"token": "I", "logprob": -0.5, "bytes": [73]}
     assert pieces.read_event(line, 0) == pieces.Piece("I", (57,), (plain,))
     assert pieces.read_event(line, 1) == pieces.Piece("I", (57,), (plain | {"top_logprobs": [plain]},))
@@ -322,8 +361,14 @@ def test_events_that_are_errors(line: bytes, words: str) -> None:
 def test_embed_asks() -> None:
     assert vectors.read_embed(body(input="a", dimensions=-1)).texts == ("a",)
     assert vectors.read_embed(body()).texts == ()
+    assert vectors.read_embed(body(input="")).texts == ()
     made = vectors.read_embed(body(input=["a", "b"], truncate=False, keep_alive=3, options={"num_ctx": 9}))
-    assert (made.texts, made.truncate, made.keep_alive, made.options) == (("a", "b"), False, 3.0, {"num_ctx": 9})
+    assert (made.texts, made.truncate, made.keep_alive, made.options) == (
+        ("a", "b"),
+        False,
+        3.0,
+        {"num_ctx": 9},
+    )
     assert vectors.read_embeddings(body(prompt="a")).texts == ("a",)
     assert vectors.read_embeddings(body(prompt="a")).truncate is False
     assert vectors.read_openai(body(input="a", encoding_format="base64")).base64
@@ -339,8 +384,14 @@ def test_normalised() -> None:
 
 def test_embed_bodies() -> None:
     made = vectors.embed_body(MODEL, [[0.5, -0.25]], total_ns=9, load_ns=0, tokens=1)
-    assert made == b'{"model":"smollm2:135m","embeddings":[[0.5,-0.25]],"total_duration":9,"prompt_eval_count":1}'
-    assert vectors.embed_body(MODEL, [], total_ns=9, load_ns=9, tokens=0) == b'{"model":"smollm2:135m","embeddings":[]}'
+    assert (
+        made
+        == b'{"model":"smollm2:135m","embeddings":[[0.5,-0.25]],"total_duration":9,"prompt_eval_count":1}'
+    )
+    assert (
+        vectors.embed_body(MODEL, [], total_ns=9, load_ns=9, tokens=0)
+        == b'{"model":"smollm2:135m","embeddings":[]}'
+    )
     assert vectors.embeddings_body([0.5]) == b'{"embedding":[0.5]}'
 
 

@@ -49,7 +49,19 @@ def test_gate_on_a_network_does_not_judge_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["", "localhost", "a.localhost", "b.local:1", "c.internal", "127.9.9.9", "10.0.0.1", "[::1]:80", "0.0.0.0", "[fd00::1]"]
+    "host",
+    [
+        "",
+        "localhost",
+        "a.localhost",
+        "b.local:1",
+        "c.internal",
+        "127.9.9.9",
+        "10.0.0.1",
+        "[::1]:80",
+        "0.0.0.0",
+        "[fd00::1]",
+    ],
 )
 def test_local_hosts(host: str) -> None:
     assert gate.is_local_host(host)
@@ -78,7 +90,12 @@ def test_argv_is_the_plan() -> None:
 
 def test_environment() -> None:
     made = PLAN.environment({"A": "1"}, root="/repo", key="secret")
-    assert made == {"A": "1", "PYTHONPATH": "/repo", "OMP_WAIT_POLICY": "PASSIVE", "FARM_ENGINE_KEY": "secret"}
+    assert made == {
+        "A": "1",
+        "PYTHONPATH": "/repo",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "FARM_ENGINE_KEY": "secret",
+    }
 
 
 def test_environment_leaves_the_owner_s_values() -> None:
@@ -107,7 +124,13 @@ def test_the_engine_s_parameters() -> None:
     made = engine.parameters(Native, PLAN, "secret")
     assert (made.model.path, made.n_parallel, made.n_ctx) == ("/m/x.gguf", 4, 8192)
     assert (made.cpuparams.n_threads, made.cpuparams_batch.n_threads) == (1, 1)
-    assert (made.n_batch, made.n_ubatch, made.port, made.api_keys, made.ui) == (512, 512, 0, ["secret"], False)
+    assert (made.n_batch, made.n_ubatch, made.port, made.api_keys, made.ui) == (
+        512,
+        512,
+        0,
+        ["secret"],
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,8 +149,9 @@ def test_why_the_engine_is_not_there(error: ImportError, words: str) -> None:
 
 
 def check(**given: Any) -> settings.Settings:
-    usual: dict[str, Any] = {"mode": "embedded", "model": "smollm2:135m", "host": "127.0.0.1", "front_port": 8080,
-                             "back_port": 11435, "num_parallel": 4, "ctx": 2048, "keepalive": "1h"}  # fmt: skip
+    ports = {"front_port": 8080, "back_port": 11435}
+    usual: dict[str, Any] = {"mode": "embedded", "model": "smollm2:135m", "host": "127.0.0.1", **ports}
+    usual |= {"num_parallel": 4, "ctx": 2048, "keepalive": "1h"}
     return settings.check(**usual | given)
 
 
@@ -205,7 +229,19 @@ def test_a_log_gets_a_line_every_ten_percent() -> None:
     log = Progress(out, "x", bar=False)
     for done in range(0, 101, 4):
         log.show(done, 100, 0.0)
-    assert [int(line.split()[1]) for line in out.getvalue().splitlines()] == [0, 12, 20, 32, 40, 52, 60, 72, 80, 92, 100]
+    assert [int(line.split()[1]) for line in out.getvalue().splitlines()] == [
+        0,
+        12,
+        20,
+        32,
+        40,
+        52,
+        60,
+        72,
+        80,
+        92,
+        100,
+    ]
 
 
 def test_an_unknown_size_is_no_division_by_zero() -> None:

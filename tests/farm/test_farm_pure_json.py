@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from farm.embedded import durations, fields, gojson, stamps
+from farm.embedded import durations, fields, gojson, stamps, words
 from farm.embedded.words import RefusalError, error_answer, unknown_model
 
 
@@ -47,6 +47,7 @@ def test_decode(body: bytes, value: Any) -> None:
         (b'{"model": ', "unexpected EOF"),
         (b'"abc', "unexpected EOF"),
         (b'{"a":1,}', "invalid character '}' looking for beginning of object key string"),
+        (b'{"a":1, }', "invalid character '}' looking for beginning of object key string"),
         (b"{]", "invalid character ']' looking for beginning of object key string"),
         (b"[1,]", "invalid character ']' looking for beginning of value"),
         (b"x", "invalid character 'x' looking for beginning of value"),
@@ -68,8 +69,11 @@ def test_newer_parsers_words_are_known() -> None:
     # Python 3.13 names the comma where 3.11 names what follows it.
     import json
 
-    error = json.JSONDecodeError("Illegal trailing comma before end of object", '{"a":1,}', 6)
-    assert gojson._go_words('{"a":1,}', error) == "invalid character '}' looking for beginning of object key string"
+    error = json.JSONDecodeError("Illegal trailing comma before end of object", '{"a":1, }', 6)
+    assert (
+        gojson._go_words('{"a":1, }', error)
+        == "invalid character '}' looking for beginning of object key string"
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,7 +113,10 @@ _SPEC: fields.Spec = {
 
 
 def test_struct_matches_names_in_any_case_and_drops_the_rest() -> None:
-    body = b'{"NAME":"n","Count":3,"share":1,"flag":null,"any":[1],"map":{},"list":[{"X":"v","z":1}],"inner":{"Y":2},"zz":1}'
+    body = (
+        b'{"NAME":"n","Count":3,"share":1,"flag":null,"any":[1],"map":{},'
+        b'"list":[{"X":"v","z":1}],"inner":{"Y":2},"zz":1}'
+    )
     assert fields.struct(body, "T", _SPEC) == {
         "name": "n", "count": 3, "share": 1, "any": [1], "map": {}, "list": [{"x": "v"}], "inner": {"y": 2},
     }  # fmt: skip
@@ -151,11 +158,14 @@ def test_openai_structs_have_their_package() -> None:
 
 def test_error_answers() -> None:
     refusal = unknown_model("x")
-    assert error_answer(refusal, openai=False) == ("application/json; charset=utf-8", b'{"error":"model \'x\' not found"}')
+    assert error_answer(refusal, openai=False) == (
+        "application/json; charset=utf-8",
+        b'{"error":"model \'x\' not found"}',
+    )
     assert error_answer(refusal, openai=False, streamed=True)[0] == "application/json"
     kind, body = error_answer(refusal, openai=True)
     assert kind == "application/json"
-    assert body == b'{"error":{"message":"model \'x\' not found","type":"not_found_error","param":null,"code":null}}\n'
+    assert body == words.openai_error(404, "model 'x' not found") + b"\n"
     early = RefusalError(400, "EOF", early=True)
     assert error_answer(early, openai=True)[0] == "application/json; charset=utf-8"
     assert error_answer(RefusalError(403, "no", native=True), openai=True)[1] == b'{"error":"no"}'
@@ -167,8 +177,8 @@ def test_error_answers() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("5m", 300), ("1h30m", 5400), ("0s", 0), ("0", 0), ("1.5s", 1.5), (".5s", 0.5), ("-5m", -300), ("+2ms", 0.002),
-     ("7us", 7e-6), ("7µs", 7e-6), ("9ns", 9e-9)],
+    [("5m", 300), ("1h30m", 5400), ("0s", 0), ("0", 0), ("1.5s", 1.5), (".5s", 0.5), ("-5m", -300),
+     ("+2ms", 0.002), ("7us", 7e-6), ("7µs", 7e-6), ("9ns", 9e-9)],
 )  # fmt: skip
 def test_durations(text: str, seconds: float) -> None:
     assert durations.parse_duration(text) == pytest.approx(seconds)
@@ -186,7 +196,7 @@ def test_durations(text: str, seconds: float) -> None:
     ],
 )
 def test_bad_durations(text: str, words: str) -> None:
-    with pytest.raises(ValueError, match="^time") as caught:
+    with pytest.raises(ValueError, match=r"^time") as caught:
         durations.parse_keep_alive(text)
     assert str(caught.value) == words
 
@@ -198,7 +208,9 @@ def test_keep_alive(value: Any, seconds: float) -> None:
     assert durations.parse_keep_alive(value) == seconds
 
 
-@pytest.mark.parametrize(("value", "kind"), [(True, "bool"), ([], "[]interface {}"), ({}, "map[string]interface {}")])
+@pytest.mark.parametrize(
+    ("value", "kind"), [(True, "bool"), ([], "[]interface {}"), ({}, "map[string]interface {}")]
+)
 def test_keep_alive_types(value: Any, kind: str) -> None:
     with pytest.raises(ValueError, match="Unsupported type") as caught:
         durations.parse_keep_alive(value)

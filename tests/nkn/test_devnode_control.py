@@ -15,7 +15,13 @@ CHALLENGE, SALT = b"\x07" * 32, b"\x08" * 32
 
 def signed(**changes):
     signature = ALICE.sign(sigchain.challenge_digest(CHALLENGE, SALT)).hex()
-    return {"Action": "setClient", "Addr": f"a.{KEY}", "ClientSalt": SALT.hex(), "Signature": signature, **changes}
+    return {
+        "Action": "setClient",
+        "Addr": f"a.{KEY}",
+        "ClientSalt": SALT.hex(),
+        "Signature": signature,
+        **changes,
+    }
 
 
 @pytest.mark.parametrize(
@@ -64,10 +70,12 @@ def test_other_actions(action, code, result):
 def test_frames_of_the_node():
     node = {"addr": "127.0.0.1:30002", "id": "00"}
     assert control.challenge(b"\x01" * 32) == (
-        f'{{"Action":"authChallenge","Challenge":"{"01" * 32}","Desc":"SUCCESS","Error":0,"Result":"","Version":1}}'
+        f'{{"Action":"authChallenge","Challenge":"{"01" * 32}",'
+        '"Desc":"SUCCESS","Error":0,"Result":"","Version":1}'
     )
     assert control.new_block(b"\x02" * 32) == (
-        f'{{"Action":"updateSigChainBlockHash","Desc":"SUCCESS","Error":0,"Result":"{"02" * 32}","Version":1}}'
+        '{"Action":"updateSigChainBlockHash","Desc":"SUCCESS",'
+        f'"Error":0,"Result":"{"02" * 32}","Version":1}}'
     )
     assert json.loads(control.accepted(node, b"\x03" * 32))["Result"] == {
         "node": node,
@@ -99,7 +107,9 @@ def test_addresses_as_real_nodes_read_them(address, source):
     assert claim == control.Claim(address, source, ALICE.public_key)
 
 
-@pytest.mark.parametrize("address", ["", "alice.00ff", "alice", f"alice.{KEY}00", f"alice.zz{KEY[2:]}", f"\ud800.{KEY}"])
+@pytest.mark.parametrize(
+    "address", ["", "alice.00ff", "alice", f"alice.{KEY}00", f"alice.zz{KEY[2:]}", f"\ud800.{KEY}"]
+)
 def test_addresses_that_are_none(address):
     refusal = control.claim({"Addr": address})
     assert isinstance(refusal, control.Refusal)

@@ -83,7 +83,10 @@ def test_the_same_seed_gives_the_same_fates():
         ({"wrong_node": -1}, "wrong_node: must be 0 or more, not -1"),
         ({"path_delay_ms": ((-2, 1.0),)}, "path_delay_ms: -2=1.0 is no path and delay such as 1=200"),
         ({"path_delay_ms": ((0, -1.0),)}, "path_delay_ms: 0=-1.0 is no path and delay such as 1=200"),
-        ({"black_hole": (-2,)}, "black_hole: a path is the number of a sub-client, or -1 for the original one"),
+        (
+            {"black_hole": (-2,)},
+            "black_hole: a path is the number of a sub-client, or -1 for the original one",
+        ),
         (
             {"rpc_failure": "404"},
             "rpc_failure: '404' is none of refuse, 500, 429, slow, garbage, error",
@@ -137,5 +140,7 @@ def test_text_that_cannot_be_is_named(words, sentence):
 
 
 def test_an_unknown_knob_is_named_with_those_there_are():
-    with pytest.raises(FaultsError, match=r"^rain: there is no such knob; there are black_hole, .*wrong_node_push_s$"):
+    with pytest.raises(
+        FaultsError, match=r"^rain: there is no such knob; there are black_hole, .*wrong_node_push_s$"
+    ):
         parse({"rain": "1"})

@@ -92,7 +92,9 @@ def test_state_blocks_names_and_topics(office):
     assert ask(office, "getsubscribers", {"topic": "t"})["result"] == {"subscribers": []}
 
 
-@pytest.mark.parametrize("body", [b"this is not json", b"", b'[{"id":"x"}]', b"\xef\xbb\xbf{}", b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"this is not json", b"", b'[{"id":"x"}]', b"\xef\xbb\xbf{}", b"[" * 100_000, b"\xff"]
+)
 def test_bodies_that_are_none(office, body):
     answer = json.loads(office.answer("POST", body).body)
     assert answer == {"error": {"code": -42004, "message": "INVALID JSON"}, "id": "", "jsonrpc": "2.0"}

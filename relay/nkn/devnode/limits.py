@@ -19,7 +19,7 @@ REHOME_S: Final = 60.0
 TICK_S: Final = 0.1
 """How often sockets are looked at for pings, silence and planned cuts."""
 RPC_READ_S: Final = 5.0
-"""A request that is not complete by then gets an empty answer."""
+"""A body that is not complete by then gets an empty answer, an unfinished head none."""
 RPC_SLOW_S: Final = 15.0
 """The "slow" RPC failure: longer than the 10 s both SDKs wait."""
 RECEIPTS_ASKED_MAX: Final = 4096

@@ -78,6 +78,8 @@ class Link:
 
     def put(self, frame: str | bytes) -> bool:
         """Queue a frame; False if the client was dropped because it does not read."""
+        if self._connection.silenced:
+            return True
         self._queued_b += len(frame)
         if self._queued_b > limits.DEVNODE_QUEUE_MAX_B:
             self.cut()
@@ -93,6 +95,7 @@ class Link:
                 while self._queue:
                     if not self._thawed.is_set():
                         await self._thawed.wait()
+                        continue
                     item = self._queue.popleft()
                     self._writing_since = self._loop.time()
                     await self._send(item)

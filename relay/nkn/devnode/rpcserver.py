@@ -37,17 +37,18 @@ async def serve(host: str, port: int, responder: Responder) -> asyncio.Server:
 
 
 async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, responder: Responder) -> None:
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=64 * 1024)
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.READ_B)
     async with asyncio.timeout(own.RPC_READ_S):
         request = await _next(connection, reader, writer)
-        if not isinstance(request, h11.Request):
-            return
-        body = bytearray()
-        while isinstance(part := await _next(connection, reader, writer), h11.Data):
-            body += part.data
-            if len(body) > limits.DEVNODE_RPC_MAX_B:
-                return
-    answer = await responder(request.method.decode(), bytes(body))
+    if not isinstance(request, h11.Request):
+        return
+    try:
+        async with asyncio.timeout(own.RPC_READ_S):
+            body = await _body(connection, reader, writer)
+    except TimeoutError:
+        answer: rpc.Answer | None = rpc.Answer(200)
+    else:
+        answer = await responder(request.method.decode(), body)
     if answer is None:
         return
     headers = [*answer.headers, ("Content-Length", str(len(answer.body))), ("Connection", "close")]
@@ -58,6 +59,17 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
     ):
         writer.write(connection.send(event) or b"")
     await writer.drain()
+
+
+async def _body(
+    connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bytes:
+    body = bytearray()
+    while isinstance(part := await _next(connection, reader, writer), h11.Data):
+        body += part.data
+        if len(body) > limits.DEVNODE_RPC_MAX_B:
+            raise h11.RemoteProtocolError("the body is too large")
+    return bytes(body)
 
 
 async def _next(

@@ -104,14 +104,15 @@ class DevNode:
 
         Raises:
             PortTaken: if a port cannot be opened; none stays open then.
+            ValueError: if the ring has a node with this id.
         """
         self.faults = self._faults
         try:
             await self._open_ports()
-        except OSError:
+            self.ring.join(self)
+        except (OSError, ValueError):
             await self._ports.stop()
             raise
-        self.ring.join(self)
         await self._ports.start()
         self._timers = [asyncio.create_task(self._look_after()), asyncio.create_task(self._make_blocks())]
 
@@ -120,11 +121,14 @@ class DevNode:
         self.ring.leave(self)
         for timer in self._timers:
             timer.cancel()
-        await asyncio.gather(*self._timers, return_exceptions=True)
+        ends = await asyncio.gather(*self._timers, return_exceptions=True)
         self._board.thawed.set()
         self._board.cut_all()
         await self._ports.stop()
         self._timers = []
+        for end in ends:
+            if isinstance(end, Exception):  # a cancelled timer is none
+                raise end
 
     # -- what callers see ---------------------------------------------------------------
 
@@ -218,6 +222,9 @@ class DevNode:
             await self._read(link, connection)
         except ConnectionClosed:
             pass
+        except Exception:
+            log.exception("dev node: a fault of the node itself")
+            raise
         finally:
             self._board.close(link)
             writer.cancel()

@@ -1,0 +1,36 @@
+"""What the tests of the relay's second floor share: hypothesis settings and a request that may be sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings
+
+from relay.frames import StreamMode
+from relay.policy import UpstreamRequest
+
+settings.register_profile(
+    "relay", max_examples=50, deadline=None, derandomize="CI" in os.environ, database=None
+)
+settings.load_profile("relay")
+
+_REQUEST = UpstreamRequest(
+    service="ollama",
+    method="POST",
+    url="http://127.0.0.1:8080/api/chat",
+    path="/api/chat",
+    headers={},
+    body=b"{}",
+    timeout_s=30.0,
+    verify=True,
+    stream=StreamMode(wanted=True, lines=False),
+)
+
+
+@pytest.fixture(scope="session")
+def make_request() -> Callable[..., UpstreamRequest]:
+    """A request to /api/chat that asks for a stream; keywords change it."""
+    return lambda **changes: replace(_REQUEST, **changes)

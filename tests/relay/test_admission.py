@@ -1,0 +1,163 @@
+"""Who runs and who waits."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.admission import Admission, Shares
+from wire import limits
+from wire.errors import PeerFault
+
+A, B, C = b"a" * 32, b"b" * 32, b"c" * 32
+
+
+def test_defaults_leave_a_worker_for_another_key():
+    shares = Shares()
+    assert shares.per_peer == shares.workers - 1 == limits.WORKERS - 1
+
+
+def test_one_key_never_holds_every_worker():
+    admission = Admission(Shares(workers=4, per_peer=3, queue=8))
+    assert [admission.admit(tag, A) for tag in range(4)] == [True, True, True, False]
+    assert admission.admit(10, B)
+    assert (admission.running, admission.waiting) == (4, 1)
+
+
+def test_a_key_over_its_share_is_passed_over():
+    admission = Admission(Shares(workers=2, per_peer=1, queue=8))
+    assert admission.admit(1, A)
+    assert not admission.admit(2, A)
+    assert admission.admit(3, B)
+    assert not admission.admit(4, C)
+    admission.release(3)
+    assert admission.next() == 4
+    assert admission.next() is None
+    admission.release(1)
+    assert admission.next() == 2
+
+
+def test_first_come_first_served_within_a_key():
+    admission = Admission(Shares(workers=1, per_peer=1, queue=8))
+    assert admission.admit(1, A)
+    assert not admission.admit(2, A)
+    assert not admission.admit(3, A)
+    admission.release(1)
+    assert [admission.next(), admission.next()] == [2, None]
+    admission.release(2)
+    assert admission.next() == 3
+
+
+def test_no_one_overtakes_a_request_that_could_run():
+    admission = Admission(Shares(workers=1, per_peer=1, queue=8))
+    assert admission.admit(1, A)
+    assert not admission.admit(2, B)
+    admission.release(1)
+    assert not admission.admit(3, C)
+    assert admission.next() == 2
+
+
+def test_a_key_does_not_overtake_itself():
+    admission = Admission(Shares(workers=2, per_peer=1, queue=8))
+    assert admission.admit(1, A)
+    assert not admission.admit(2, A)
+    admission.release(1)
+    assert not admission.admit(3, A)
+    assert admission.next() == 2
+
+
+def test_the_place_in_the_queue_counts_from_one_and_moves_up():
+    admission = Admission(Shares(workers=1, per_peer=1, queue=8))
+    admission.admit(1, A)
+    admission.admit(2, A)
+    admission.admit(3, B)
+    assert [admission.position(tag) for tag in (1, 2, 3, 9)] == [None, 1, 2, None]
+    admission.withdraw(2)
+    admission.withdraw(2)
+    assert [admission.position(tag) for tag in (2, 3)] == [None, 1]
+
+
+def test_a_full_queue_refuses_with_a_time_to_come_back():
+    admission = Admission(Shares(workers=1, per_peer=1, queue=2))
+    admission.admit(1, A)
+    admission.admit(2, A)
+    admission.admit(3, B)
+    with pytest.raises(PeerFault, match="queue is full") as caught:
+        admission.admit(4, C)
+    assert (caught.value.code, caught.value.status) == ("busy", 503)
+    assert caught.value.retry_after_ms == limits.RETRY_AFTER_MS
+    assert admission.waiting == admission.peak_waiting == 2
+
+
+def test_one_key_gets_half_of_the_queue():
+    admission = Admission(Shares(workers=1, per_peer=1, queue=4))
+    for tag in range(3):
+        admission.admit(tag, A)
+    with pytest.raises(PeerFault, match="of this key") as caught:
+        admission.admit(3, A)
+    assert caught.value.code == "busy"
+    assert not admission.admit(4, B)
+
+
+def test_even_a_queue_of_one_lets_a_key_wait():
+    admission = Admission(Shares(workers=1, per_peer=1, queue=1))
+    assert admission.admit(1, A)
+    assert not admission.admit(2, A)
+
+
+def test_release_of_what_does_not_run_changes_nothing():
+    admission = Admission(Shares(workers=2, per_peer=2, queue=4))
+    admission.admit(1, A)
+    admission.admit(2, A)
+    admission.release(9)
+    admission.release(1)
+    admission.release(1)
+    assert admission.running == 1
+    assert admission.admit(3, A)
+    assert not admission.admit(4, A)
+
+
+OPS = st.lists(st.tuples(st.sampled_from(["admit", "release", "withdraw"]), st.integers(0, 3)), max_size=60)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 6), OPS)
+def test_any_order_of_events_keeps_the_bounds_and_starves_no_one(workers, per_peer, queue, ops):
+    admission = Admission(Shares(workers, per_peer, queue))
+    owner: dict[int, int] = {}
+    running: list[int] = []
+    waiting: list[int] = []
+    peak = 0
+
+    def check() -> None:
+        assert (admission.running, admission.waiting) == (len(running), len(waiting))
+        assert len(running) <= workers
+        assert len(waiting) <= queue
+        for key in range(4):
+            assert sum(owner[tag] == key for tag in running) <= per_peer
+        assert [admission.position(tag) for tag in waiting] == list(range(1, len(waiting) + 1))
+
+    def start_all() -> None:
+        while (tag := admission.next()) is not None:
+            waiting.remove(tag)
+            running.append(tag)
+
+    for tag, (what, key) in enumerate(ops):
+        if what == "admit":
+            owner[tag] = key
+            try:
+                (running if admission.admit(tag, bytes([key]) * 32) else waiting).append(tag)
+            except PeerFault as fault:
+                assert fault.code == "busy"
+        elif what == "release" and running:
+            admission.release(running.pop(key % len(running)))
+            start_all()
+        elif what == "withdraw" and waiting:
+            admission.withdraw(waiting.pop(key % len(waiting)))
+        peak = max(peak, len(waiting))
+        check()
+    assert admission.peak_waiting == peak
+    while running:
+        admission.release(running.pop(0))
+        start_all()
+    assert not waiting
