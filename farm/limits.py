@@ -45,7 +45,7 @@ ENGINE_BATCH: Final = 512
 """Tokens per step of prefill, over all slots; also the longest text for one embedding. A larger
 value costs 0.2 MB of memory per token."""
 WAITING_MAX: Final = 512
-"""Requests that may wait for a stream's place or for the load; more are told to come again. As OLLAMA_MAX_QUEUE."""
+"""Requests that may wait for their turn or for the load; more are told to come again. As OLLAMA_MAX_QUEUE."""
 LAST_WORDS: Final = 12
 """Lines of the engine's log that are shown when it does not start."""
 

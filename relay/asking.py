@@ -14,7 +14,7 @@ from typing import Any
 from relay import keyfile
 from relay.nkn import DEFAULT_SEEDS, AddressError
 from relay.nkn.address import normalise
-from relay.peer import Peer, PeerError, connect, text_of
+from relay.peer import Answer, Peer, PeerError, connect, text_of
 from wire import redact
 
 
@@ -86,15 +86,16 @@ async def _ask(peer: Peer, options: argparse.Namespace) -> int:
         body["options"] = {"num_predict": options.predict}
     request = {"path": "/api/generate", "method": "POST", "json": body, "timeout_ms": options.timeout_ms}
     final: dict[str, Any] = {}
-    async for piece in peer.request(request):
+    answer = peer.request(request)
+    async for piece in answer:
         sys.stdout.write(text_of(piece))
         sys.stdout.flush()
         if piece.line and '"done":true' in piece.line.replace(" ", ""):
             final = json.loads(piece.line)
     print()
-    end = (peer.reader.end if peer.reader else None) or {}
+    end = answer.reader.end or {}
     if not options.quiet:
-        _table(peer, model, final, end)
+        _table(answer, model, final)
     if not end.get("ok"):
         print(f"not whole: {end.get('error')} ({end.get('code')})", file=sys.stderr)
         return 1
@@ -103,8 +104,9 @@ async def _ask(peer: Peer, options: argparse.Namespace) -> int:
 
 async def _first_model(peer: Peer) -> str:
     """The name of the first model behind the relay."""
-    lines = [piece.line or "" async for piece in peer.request({"path": "/api/tags", "stream": "lines"})]
-    end = (peer.reader.end if peer.reader else None) or {}
+    answer = peer.request({"path": "/api/tags", "stream": "lines"})
+    lines = [piece.line or "" async for piece in answer]
+    end = answer.reader.end or {}
     if not end.get("ok"):
         raise PeerError(f"the relay could not list its models: {end.get('error')}")
     try:
@@ -116,8 +118,8 @@ async def _first_model(peer: Peer) -> str:
         ) from error
 
 
-def _table(peer: Peer, model: str, final: dict[str, Any], end: dict[str, Any]) -> None:
-    reader, timing = peer.reader, peer.timing
+def _table(answer: Answer, model: str, final: dict[str, Any]) -> None:
+    reader, timing, end = answer.reader, answer.timing, answer.reader.end or {}
     rows: list[tuple[str, str]] = [("model", model)]
     if timing.acknowledged_s is not None:
         rows.append(("round trip", f"{timing.acknowledged_s * 1000:.1f} ms"))
@@ -126,9 +128,8 @@ def _table(peer: Peer, model: str, final: dict[str, Any], end: dict[str, Any]) -
     if final.get("eval_duration"):
         rate = final.get("eval_count", 0) / final["eval_duration"] * 1e9
         rows.append(("tokens", f"{final.get('eval_count')} at {rate:.1f}/s"))
-    if reader is not None:
-        rows.append(("lines in frames", f"{end.get('lines')} in {reader.progress.frames}"))
-        rows.append(("overtaken, doubled", f"{reader.progress.overtaken}, {reader.progress.doubled}"))
+    rows.append(("lines in frames", f"{end.get('lines')} in {reader.progress.frames}"))
+    rows.append(("overtaken, doubled", f"{reader.progress.overtaken}, {reader.progress.doubled}"))
     rows.append(("bytes", str(end.get("bytes"))))
     marks = ("ok", "done_seen", "eot_seen", "truncated", "error", "t_ms")
     rows.append(("end", " ".join(f"{name}={json.dumps(end.get(name))}" for name in marks)))

@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relay.nkn import Message, MultiClient, NknTimeoutError
+from relay.nkn import Message, MultiClient
+from relay.nkn.waiting import Acknowledged
 from relay.reader import Piece, Reader
 from wire import jsontext, limits
 
@@ -39,7 +40,7 @@ class Timing:
 
 
 class Peer:
-    """Asks one relay.
+    """Asks one relay; any number of requests at once.
 
     Args:
         address: the relay's NKN address.
@@ -48,69 +49,42 @@ class Peer:
 
     def __init__(self, address: str, client: MultiClient) -> None:
         self.address = address
-        self.timing = Timing(None, None, 0.0)
-        self.reader: Reader | None = None
         self._client = client
-        self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue(limits.READER_AHEAD_MAX)
+        self._inboxes: dict[object, asyncio.Queue[dict[str, Any]]] = {}
         client.on_message(self._take)
 
     async def call(self, event: str, timeout: float = 10.0, **fields: Any) -> dict[str, Any]:
-        """Send `ping`, `info` or `health` and return the answer's fields.
+        """Send `relay.ping`, `relay.info` or `relay.health`; the answer's fields and `rtt_ms`.
 
         Raises:
             PeerError: if none came within `timeout` seconds.
         """
         identifier = os.urandom(8).hex()
+        inbox = self._inboxes[identifier] = asyncio.Queue(1)
         question = jsontext.dumps({"event": event, "id": identifier, **fields})
         started = time.monotonic()
-        self._client.send_nowait(self.address, question, no_reply=True)
         try:
+            self._client.send_nowait(self.address, question, no_reply=True)
             async with asyncio.timeout(timeout):
-                while True:
-                    frame = await self._inbox.get()
-                    if frame.get("id") == identifier:
-                        return {**frame, "rtt_ms": (time.monotonic() - started) * 1000}
+                return {**await inbox.get(), "rtt_ms": (time.monotonic() - started) * 1000}
         except TimeoutError as error:
             raise PeerError(_silence(self.address, timeout)) from error
-
-    async def request(self, req: dict[str, Any]) -> AsyncIterator[Piece]:
-        """Send a streaming request and give its pieces in order; `reader` and `timing` tell the rest.
-
-        Leaving the loop early cancels the request at the relay.
-
-        Raises:
-            PeerError: if nothing came for ASK_SILENCE_S seconds.
-        """
-        identifier = os.urandom(8).hex()
-        reader = self.reader = Reader(identifier)
-        started, first, acknowledged = time.monotonic(), None, None
-
-        def on_ack(_reply: object) -> None:
-            nonlocal acknowledged
-            acknowledged = time.monotonic() - started
-
-        event = {"event": "relay.http", "id": identifier, "req": {"stream": "chunks", **req}}
-        self._client.send_nowait(self.address, jsontext.dumps(event), on_ack=on_ack)
-        try:
-            while not reader.complete:
-                for piece in reader.feed(await self._next(reader)):
-                    first = first or time.monotonic() - started
-                    yield piece
         finally:
-            self.timing = Timing(acknowledged, first, time.monotonic() - started)
-            if reader.end is None:
-                cancel = jsontext.dumps({"event": "relay.cancel", "id": identifier})
-                self._client.send_nowait(self.address, cancel, no_reply=True)
+            del self._inboxes[identifier]
 
-    async def _next(self, reader: Reader) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(limits.ASK_SILENCE_S):
-                return await self._inbox.get()
-        except TimeoutError as error:
-            if reader.progress.frames:
-                lost = f"; missing {reader.missing()[:10]}" if reader.missing() else ""
-                raise PeerError(f"the stream fell silent for {limits.ASK_SILENCE_S:.0f} s{lost}") from error
-            raise PeerError(_silence(self.address, limits.ASK_SILENCE_S)) from error
+    def request(self, req: dict[str, Any]) -> Answer:
+        """Send a streaming request; iterate over the answer for its pieces in order."""
+        identifier = os.urandom(8).hex()
+        inbox = self._inboxes[identifier] = asyncio.Queue(limits.READER_AHEAD_MAX)
+        return Answer(self, identifier, req, inbox)
+
+    def tell(self, event: dict[str, Any], on_ack: Acknowledged | None = None) -> None:
+        """Send one event; `on_ack` is called when the relay has it."""
+        self._client.send_nowait(self.address, jsontext.dumps(event), no_reply=on_ack is None, on_ack=on_ack)
+
+    def forget(self, identifier: str) -> None:
+        """Frames of this request are passed over from now on."""
+        self._inboxes.pop(identifier, None)
 
     def _take(self, message: Message) -> None:
         if message.src != self.address:
@@ -119,8 +93,60 @@ class Peer:
             frame = json.loads(message.payload)
         except (ValueError, RecursionError):
             return
-        if isinstance(frame, dict) and not self._inbox.full():
-            self._inbox.put_nowait(frame)
+        identifier = frame.get("id") if isinstance(frame, dict) else None
+        inbox = self._inboxes.get(identifier) if isinstance(identifier, str) else None
+        if inbox is not None and not inbox.full():
+            inbox.put_nowait(frame)
+
+
+class Answer:
+    """The answer to one streaming request; leaving it early cancels the request at the relay.
+
+    Attributes:
+        reader: what was seen of it.
+        timing: what it took, once it is over.
+    """
+
+    def __init__(
+        self, peer: Peer, identifier: str, req: dict[str, Any], inbox: asyncio.Queue[dict[str, Any]]
+    ) -> None:
+        self.reader = Reader(identifier)
+        self.timing = Timing(None, None, 0.0)
+        self._peer = peer
+        self._identifier = identifier
+        self._inbox = inbox
+        self._event = {"event": "relay.http", "id": identifier, "req": {"stream": "chunks", **req}}
+
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        """Pieces in order; PeerError if nothing came for ASK_SILENCE_S seconds."""
+        started, first, acknowledged = time.monotonic(), None, None
+
+        def on_ack(_reply: object) -> None:
+            nonlocal acknowledged
+            acknowledged = time.monotonic() - started
+
+        try:
+            self._peer.tell(self._event, on_ack)
+            while not self.reader.complete:
+                for piece in self.reader.feed(await self._next()):
+                    first = first or time.monotonic() - started
+                    yield piece
+        finally:
+            self.timing = Timing(acknowledged, first, time.monotonic() - started)
+            self._peer.forget(self._identifier)
+            if self.reader.end is None:
+                self._peer.tell({"event": "relay.cancel", "id": self._identifier})
+
+    async def _next(self) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(limits.ASK_SILENCE_S):
+                return await self._inbox.get()
+        except TimeoutError as error:
+            if self.reader.progress.frames:
+                missing = self.reader.missing()[:10]
+                lost = f"; lines {missing} are missing" if missing else ""
+                raise PeerError(f"the stream fell silent for {limits.ASK_SILENCE_S:.0f} s{lost}") from error
+            raise PeerError(_silence(self._peer.address, limits.ASK_SILENCE_S)) from error
 
 
 async def connect(seed: bytes | None, rpc: Sequence[str], timeout: float = 30.0) -> MultiClient:
@@ -160,6 +186,3 @@ def _silence(address: str, seconds: float) -> str:
         f"no answer from {address} within {seconds:.0f} s. Is the relay running there (`→ NKN ready`), "
         "is the address complete, and does it allow your key (RELAY_ALLOW_PEERS)?"
     )
-
-
-__all__ = ["NknTimeoutError", "Peer", "PeerError", "Timing", "connect", "text_of"]

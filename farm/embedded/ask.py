@@ -94,7 +94,7 @@ def read_generate(body: bytes) -> Ask:
     Raises:
         RefusalError: in Ollama's words.
     """
-    given = fields.struct(body, "GenerateRequest", _GENERATE)
+    given = fields.struct(body, "api.GenerateRequest", _GENERATE)
     common = _common(given)
     images = _count_images(given.get("images", []))
     name = given.get("model", "")
@@ -126,7 +126,7 @@ def read_chat(body: bytes) -> Ask:
     Raises:
         RefusalError: in Ollama's words.
     """
-    given = fields.struct(body, "ChatRequest", _CHAT)
+    given = fields.struct(body, "api.ChatRequest", _CHAT)
     common = _common(given)
     messages = given.get("messages", [])
     turns = tuple(

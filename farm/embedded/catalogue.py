@@ -80,7 +80,7 @@ class Catalogue:
 
     async def show(self, exchange: Exchange) -> None:
         """POST /api/show."""
-        name, _ = await _named(exchange, "ShowRequest")
+        name, _ = await _named(exchange, "api.ShowRequest")
         if not name:
             raise RefusalError(400, "model is required")
         if not card.is_name(name):
@@ -91,7 +91,7 @@ class Catalogue:
 
     async def pull(self, exchange: Exchange) -> None:
         """POST /api/pull: the shipped model is there already, any other cannot come."""
-        name, given = await _named(exchange, "PullRequest")
+        name, given = await _named(exchange, "api.PullRequest")
         if not card.is_name(name):
             raise RefusalError(400, "invalid model name")
         digest = f"sha256:{SMOLLM2.sha256}"
@@ -116,7 +116,7 @@ class Catalogue:
         """Create, copy, push, delete and blobs: 404 for a model that is not there, else 501."""
         what = exchange.path.split("/")[2]
         if what in {"copy", "delete"}:
-            name, _ = await _named(exchange, f"{what.title()}Request")
+            name, _ = await _named(exchange, f"api.{what.title()}Request")
             quoted = f'model "{name}" not found' if what == "copy" else f"model '{name}' not found"
             card.require(name, RefusalError(404, quoted))
         raise RefusalError(501, f"{what} {UNSUPPORTED}, its one model is fixed")

@@ -37,7 +37,7 @@ def struct(body: bytes, name: str, spec: Spec, *, empty: str = "missing request 
 
     Args:
         body: the request's bytes.
-        name: Go's name, for the errors: "GenerateRequest".
+        name: Go's name, for the errors: "api.GenerateRequest".
         spec: field → kind. Fields that are absent or null are absent in the result.
         empty: the words for an empty body.
 
@@ -52,17 +52,9 @@ def struct(body: bytes, name: str, spec: Spec, *, empty: str = "missing request 
     if value is None:
         return {}
     if not isinstance(value, dict):
-        words = f"json: cannot unmarshal {_json_type(value)} into Go value of type {_package(name)}"
+        words = f"json: cannot unmarshal {_json_type(value)} into Go value of type {name}"
         raise RefusalError(400, words, early=True)
-    return _struct(value, spec, name)
-
-
-def _package(name: str) -> str:
-    return (
-        f"openai.{name}"
-        if name.startswith(("Chat", "Completion", "Embedding")) and "Completion" in name
-        else f"api.{name}"
-    )
+    return _struct(value, spec, name.rpartition(".")[2])
 
 
 def _struct(value: dict[str, Any], spec: Spec, where: str) -> dict[str, Any]:

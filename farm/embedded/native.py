@@ -40,16 +40,16 @@ class Voice(Protocol):
     stream_type: str
     whole_type: str
 
-    def line(self, piece: Piece, at: str) -> bytes:
+    def line(self, piece: Piece, at: str, /) -> bytes:
         """One chunk of a stream."""
 
-    def last(self, ending: Ending, at: str) -> bytes:
+    def last(self, ending: Ending, at: str, /) -> bytes:
         """The last chunk of a stream."""
 
-    def whole(self, pieces: Sequence[Piece], ending: Ending, at: str) -> bytes:
+    def whole(self, pieces: Sequence[Piece], ending: Ending, at: str, /) -> bytes:
         """The whole answer in one body."""
 
-    def broken(self, at: str) -> bytes:
+    def broken(self, at: str, /) -> bytes:
         """What a stream says when the engine broke off in the middle."""
 
 
@@ -79,7 +79,7 @@ class NativeVoice:
         extra = {"logprobs": logprobs} if logprobs else {}
         return gojson.encode(self._object(text, at) | _end(ending) | extra)
 
-    def broken(self, at: str) -> bytes:  # noqa: ARG002 - the native form tells no time
+    def broken(self, _at: str) -> bytes:
         """An error line; a clean end follows, as Ollama does it."""
         return words.native_error(words.BROKEN) + b"\n"
 

@@ -43,7 +43,7 @@ def read_chat(body: bytes) -> tuple[Ask, bool]:
     Raises:
         RefusalError: in Ollama's words.
     """
-    given = fields.struct(body, "ChatCompletionRequest", _CHAT, empty="EOF")
+    given = fields.struct(body, "openai.ChatCompletionRequest", _CHAT, empty="EOF")
     if not given.get("messages"):
         raise RefusalError(400, "[] is too short - 'messages'", early=True)
     turns = tuple(turn for message in given["messages"] for turn in _turns(message))
@@ -74,7 +74,7 @@ def read_completion(body: bytes) -> tuple[Ask, bool]:
     Raises:
         RefusalError: in Ollama's words.
     """
-    given = fields.struct(body, "CompletionRequest", _COMPLETION, empty="EOF")
+    given = fields.struct(body, "openai.CompletionRequest", _COMPLETION, empty="EOF")
     name = given.get("model", "")
     card.require(name, unknown_model(name))
     if given.get("suffix"):

@@ -37,14 +37,14 @@ class _OpenAiVoice(abc.ABC):
         self._id = f"{self.prefix}-{number}"
         self._created = created
 
-    def last(self, ending: Ending, at: str) -> bytes:  # noqa: ARG002 - the port tells the time
+    def last(self, ending: Ending, _at: str) -> bytes:
         """The last events, in one chunk: end, usage when asked for, [DONE]."""
         events = _event(self._chunk("", ending.reason))
         if self._usage:
             events += _event(self._chunk(None, None, usage=_usage(ending.counts)))
         return events + b"data: [DONE]\n\n"
 
-    def line(self, piece: Piece, at: str) -> bytes:  # noqa: ARG002 - the port tells the time
+    def line(self, piece: Piece, _at: str) -> bytes:
         """One event."""
         return _event(self._chunk(piece.text, None, logprobs=piece.logprobs))
 
@@ -60,7 +60,7 @@ class _OpenAiVoice(abc.ABC):
     ) -> dict[str, Any]:
         """One event's object; without `text` it has no choice."""
 
-    def broken(self, at: str) -> bytes:  # noqa: ARG002 - the port tells the time
+    def broken(self, _at: str) -> bytes:
         """An empty event without a model, and no [DONE]: so does Ollama tell it."""
         return _event(self._chunk("", None, model=""))
 
@@ -71,7 +71,7 @@ class ChatVoice(_OpenAiVoice):
     prefix = "chatcmpl"
     kind = "chat.completion"
 
-    def whole(self, pieces: Sequence[Piece], ending: Ending, at: str) -> bytes:  # noqa: ARG002 - see `line`
+    def whole(self, pieces: Sequence[Piece], ending: Ending, _at: str) -> bytes:
         """One body."""
         text = "".join(piece.text for piece in pieces)
         choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": text}}
@@ -111,7 +111,7 @@ class CompletionVoice(_OpenAiVoice):
     prefix = "cmpl"
     kind = "text_completion"
 
-    def whole(self, pieces: Sequence[Piece], ending: Ending, at: str) -> bytes:  # noqa: ARG002 - see `line`
+    def whole(self, pieces: Sequence[Piece], ending: Ending, _at: str) -> bytes:
         """One body."""
         head = {"id": self._id, "object": self.kind, "created": self._created, "model": self._model}
         text = "".join(piece.text for piece in pieces)

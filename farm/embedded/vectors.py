@@ -63,7 +63,7 @@ class EmbedAsk:
 
 def read_embed(body: bytes) -> EmbedAsk:
     """The body of /api/embed. Raises RefusalError in Ollama's words."""
-    given = fields.struct(body, "EmbedRequest", _EMBED)
+    given = fields.struct(body, "api.EmbedRequest", _EMBED)
     keep_alive = keep_alive_of(given)
     value = given.get("input", [])
     if value == "":
@@ -85,7 +85,7 @@ def read_embed(body: bytes) -> EmbedAsk:
 
 def read_embeddings(body: bytes) -> EmbedAsk:
     """The body of the old /api/embeddings. Raises RefusalError in Ollama's words."""
-    given = fields.struct(body, "EmbeddingRequest", _EMBEDDINGS)
+    given = fields.struct(body, "api.EmbeddingRequest", _EMBEDDINGS)
     keep_alive = keep_alive_of(given)
     name = given.get("model", "")
     card.require(name, unknown_model_pull(name))
@@ -96,7 +96,7 @@ def read_embeddings(body: bytes) -> EmbedAsk:
 
 def read_openai(body: bytes) -> EmbedAsk:
     """The body of /v1/embeddings. Raises RefusalError in Ollama's words."""
-    given = fields.struct(body, "EmbedRequest", _OPENAI, empty="EOF")
+    given = fields.struct(body, "openai.EmbedRequest", _OPENAI, empty="EOF")
     value = given.get("input")
     texts = [value] if isinstance(value, str) else value
     if not texts or not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):

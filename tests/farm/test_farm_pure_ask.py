@@ -30,7 +30,7 @@ def refused(reader: Any, data: bytes) -> tuple[int, str]:
 def test_generate_with_everything() -> None:
     made = ask.read_generate(
         body(prompt="p", system="s", context=[1, 2], images=["aGk="], stream=False, keep_alive="5m",
-             logprobs=True, top_logprobs=3, truncate=False, shift=False, format="json", options={"seed": 1}, think=False)
+             logprobs=True, top_logprobs=3, think=False, truncate=False, shift=False, format="json", options={"seed": 1})
     )  # fmt: skip
     assert made.turns == (Turn("system", "s"), Turn("user", "p", 1))
     assert (made.context, made.stream, made.keep_alive, made.top_logprobs) == ((1, 2), False, 300.0, 3)

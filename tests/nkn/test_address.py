@@ -47,7 +47,7 @@ def test_an_empty_part_before_the_dot_is_refused():
 
 
 def test_an_identifier_that_cannot_be_encoded_is_refused_before_it_reaches_the_wire():
-    with pytest.raises(AddressError, match="cannot be encoded|can be encoded"):
+    with pytest.raises(AddressError, match="be encoded"):
         address.normalise(f"\ud800.{KEY}")
 
 

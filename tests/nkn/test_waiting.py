@@ -1,0 +1,85 @@
+from collections import Counter
+
+import pytest
+
+from relay.nkn import payload
+from relay.nkn.waiting import Waiting
+from wire import limits
+
+ID, OTHER_ID = b"12345678", b"87654321"
+BOB, CAROL, MALLORY = b"b" * 32, b"c" * 32, b"m" * 32
+
+
+@pytest.fixture
+def counts():
+    return Counter()
+
+
+@pytest.fixture
+def waiting(counts):
+    return Waiting(counts)
+
+
+def test_a_reply_is_handed_to_who_waits_once(waiting, counts):
+    got = []
+    waiting.expect([BOB], ID, got.append)
+    waiting.answer(BOB, payload.reply("hello", ID))
+    waiting.answer(BOB, payload.reply("again", ID))
+    assert got == ["hello"]
+    assert counts == {"replies_received": 2}
+    assert len(waiting) == 0
+
+
+def test_an_acknowledgement_is_none(waiting, counts):
+    got = []
+    waiting.expect([BOB], ID, got.append)
+    waiting.answer(BOB, payload.ack(ID))
+    assert got == [None]
+    assert counts == {"acks_received": 1}
+
+
+def test_a_stranger_cannot_acknowledge_or_answer_for_another(waiting):
+    got = []
+    waiting.expect([BOB], ID, got.append)
+    waiting.answer(MALLORY, payload.ack(ID))
+    waiting.answer(MALLORY, payload.reply("forged", ID))
+    assert got == []
+    waiting.answer(BOB, payload.reply("genuine", ID))
+    assert got == ["genuine"]
+
+
+def test_an_answer_to_another_message_is_not_taken(waiting):
+    got = []
+    waiting.expect([BOB], ID, got.append)
+    waiting.answer(BOB, payload.ack(OTHER_ID))
+    assert got == []
+    assert len(waiting) == 1
+
+
+def test_each_destination_may_answer_once(waiting):
+    got = []
+    waiting.expect([BOB, CAROL], ID, got.append)
+    for key in (BOB, CAROL, BOB, CAROL):
+        waiting.answer(key, payload.reply(key[:1], ID))
+    assert got == [b"b", b"c"]
+
+
+def test_who_was_forgotten_hears_nothing(waiting):
+    got = []
+    waiting.expect([BOB], ID, got.append)
+    waiting.forget(BOB, ID)
+    waiting.forget(BOB, ID)
+    waiting.answer(BOB, payload.ack(ID))
+    assert got == []
+
+
+def test_the_table_is_bounded_and_the_oldest_waiter_is_given_up(waiting, counts, monkeypatch):
+    monkeypatch.setattr(limits, "WAITERS_MAX", 2)
+    got = []
+    for number in range(3):
+        waiting.expect([BOB], bytes([number]) * 8, lambda _, n=number: got.append(n))
+    assert len(waiting) == 2
+    assert counts == {"waiters_dropped": 1}
+    for number in range(3):
+        waiting.answer(BOB, payload.ack(bytes([number]) * 8))
+    assert got == [1, 2]
