@@ -86,9 +86,10 @@ def read(data: str | bytes) -> Event:
     if kind is None:
         raise NotAnEvent("unknown_event")
     ts_peer, req = raw.get("ts_peer"), raw.get("req")
-    number = isinstance(ts_peer, int | float) and not isinstance(ts_peer, bool) and math.isfinite(ts_peer)
     identifier, fault = _identifier(raw.get("id"))
-    return Event(kind, identifier, ts_peer if number else None, req if isinstance(req, dict) else {}, fault)
+    return Event(
+        kind, identifier, ts_peer if _is_time(ts_peer) else None, req if isinstance(req, dict) else {}, fault
+    )
 
 
 def stream_mode(req: dict[str, Any]) -> StreamMode:
@@ -98,6 +99,13 @@ def stream_mode(req: dict[str, Any]) -> StreamMode:
         word = next((v for k, v in req["headers"].items() if k.lower() == "x-relay-stream"), None)
     text = str(word).strip().lower()
     return StreamMode(text in STREAM_WORDS, text in LINE_WORDS)
+
+
+def _is_time(raw: object) -> bool:
+    """A number that is JSON again when it is echoed."""
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        return False
+    return isinstance(raw, int) or math.isfinite(raw)
 
 
 def _identifier(raw: object) -> tuple[RequestId, PeerFault | None]:

@@ -75,16 +75,16 @@ def _create(path: Path, text: str) -> bool:
     Written beside it and linked into place: of two that start at once one makes it, and nobody ever
     reads half of it.
     """
-    if path.exists():
-        return False
     try:
+        if path.exists():
+            return False
         handle, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
         try:
             with os.fdopen(handle, "w", encoding="ascii") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(made, path)
+            _place(Path(made), path, text)
         finally:
             Path(made).unlink()
     except FileExistsError:
@@ -92,3 +92,15 @@ def _create(path: Path, text: str) -> bool:
     except OSError as error:
         raise SettingsFault(str(path), f"cannot be made: {error.strerror}") from error
     return True
+
+
+def _place(made: Path, path: Path, text: str) -> None:
+    """Give a written file its name; FileExistsError if that is taken."""
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links, such as FAT
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(text)

@@ -47,6 +47,7 @@ class Pump:
         self._scheduled = False
         self._lock = threading.Lock()
         self._timer: asyncio.TimerHandle | None = None
+        self._arming = False
         self._paused = False
         self._upstream = Upstream(workers, self)
         client.on_message(self._message)
@@ -174,6 +175,13 @@ class Pump:
         threading.Thread(target=ask, name="health", daemon=True).start()
 
     def _arm(self) -> None:
+        """Set the timer anew, once for all that this turn of the loop brings."""
+        if not self._arming:
+            self._arming = True
+            self._loop.call_soon(self._set_timer)
+
+    def _set_timer(self) -> None:
+        self._arming = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -124,6 +124,6 @@ def _seq(raw: object) -> int:
 
 def _bytes(raw: object) -> bytes:
     try:
-        return base64.b64decode(str(raw), validate=True)
+        return base64.b64decode(raw, validate=True) if isinstance(raw, str) else b""
     except (binascii.Error, ValueError):
         return b""

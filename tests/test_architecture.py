@@ -53,7 +53,7 @@ SOURCES = {_module(path): path for package in PACKAGES for path in sorted((ROOT 
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 
 
-def _floor(module: str) -> int:
+def floor_of(module: str) -> int:
     if module == "relay":
         return 0  # its __init__ is a docstring
     best, found = -1, -1
@@ -88,8 +88,8 @@ def _handwritten() -> list[str]:
 
 @pytest.mark.parametrize("module", sorted(SOURCES))
 def test_imports_go_down_only(module: str) -> None:
-    up = {other for other in _own(module) if other in SOURCES and _floor(other) > _floor(module)}
-    assert not up, f"{module} (floor {_floor(module)}) imports upwards: {sorted(up)}"
+    up = {other for other in _own(module) if other in SOURCES and floor_of(other) > floor_of(module)}
+    assert not up, f"{module} (floor {floor_of(module)}) imports upwards: {sorted(up)}"
 
 
 def test_relay_and_farm_never_import_each_other() -> None:
@@ -121,7 +121,7 @@ def test_no_import_circles() -> None:
         visit(name, ())
 
 
-@pytest.mark.parametrize("module", sorted(name for name in SOURCES if _floor(name) < 3))
+@pytest.mark.parametrize("module", sorted(name for name in SOURCES if floor_of(name) < 3))
 def test_the_core_knows_no_clock_socket_thread_file_or_chance(module: str) -> None:
     roots = {name.partition(".")[0] for name in _imports(module)}
     assert not roots & NOT_BELOW_3, f"{module} imports {sorted(roots & NOT_BELOW_3)}"

@@ -44,7 +44,7 @@ def from_peer(headers: Mapping[str, object]) -> dict[str, str]:
     """The headers of a peer's request that go to the upstream.
 
     Args:
-        headers: name → value as the peer's JSON has them; numbers and booleans are accepted as values.
+        headers: name → value as the peer's JSON has them; numbers are accepted as values.
 
     Raises:
         PeerFault: "bad_request" for a name that is no token, a value with a control character or

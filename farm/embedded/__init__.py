@@ -1,5 +1,6 @@
 """The embedded backend: Ollama's API over an engine child, for machines without an Ollama.
 
-`words`, `gojson`, `fields`, `durations`, `card`, `options`, `schema`, `template`, `ask`, `pieces`, `native`,
-`openai` and `vectors` are pure: JSON in, JSON out. `channel`, `runner`, `asgi`, `talk` and `app` do the I/O.
+Pure, bytes in and bytes out: `words`, `gojson`, `fields`, `durations`, `stamps`, `card`, `options`,
+`schema`, `template`, `ask`, `pieces`, `native`, `openai`, `openai_voice`, `vectors`.
+With I/O: `channel`, `runner`, `talk`, `embed`, `catalogue`, `app`.
 """

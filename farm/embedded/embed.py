@@ -64,6 +64,8 @@ class Embedder:
                 prompts = [await _prompt(engine, text, window, asked) for text in asked.texts]
                 found = await engine.embed(prompts) if prompts else []
             except EngineError as error:
+                if error.status == LOST:
+                    await self._runner.lost()
                 text = words.BROKEN if error.status == LOST else error.text
                 raise RefusalError(error.status or 500, text) from error
         return found, sum(map(len, prompts)), loaded_ns

@@ -113,6 +113,14 @@ class Runner:
         if self._leases == 0 and self._loading is None:
             await self._end()
 
+    async def lost(self) -> None:
+        """The engine broke a connection off: wait a moment for its end to be noticed.
+
+        Otherwise a client that asks again at once would meet the same dead engine.
+        """
+        if self._watch is not None:
+            await asyncio.wait({self._watch}, timeout=limits.ENGINE_STOP_S)
+
     async def close(self) -> None:
         """End the engine whatever it does."""
         if self._expiry is not None:

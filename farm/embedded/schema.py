@@ -15,7 +15,18 @@ from farm.embedded.words import RefusalError
 _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"})
 _BY_NAME = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+_DIGITS = "-0123456789"
 _LITERAL = frozenset({"const", "enum", "default", "examples", "required"})
+_BEGINS = {
+    "object": "{",
+    "array": "[",
+    "string": '"',
+    "number": _DIGITS,
+    "integer": _DIGITS,
+    "boolean": "tf",
+    "null": "n",
+}
+_ANY_BEGIN = "".join(_BEGINS.values())
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 """The schema of `format: "json"`: Ollama's grammar has an object at its root."""
 
@@ -37,6 +48,23 @@ def parse_format(given: Any) -> dict[str, Any] | None:
     closed = _close(given, limits.SCHEMA_DEPTH_MAX, _Budget())
     assert isinstance(closed, dict)  # noqa: S101 - a dict went in
     return closed
+
+
+def for_engine(closed: dict[str, Any]) -> dict[str, Any]:
+    """The schema with the engine's own hints: `oneOf` counts as `anyOf`, unknown words are ignored."""
+    return closed | {"x-guidance": {"coerce_one_of": True, "lenient": True}}
+
+
+def check_begin(closed: dict[str, Any], text: str) -> None:
+    """Look at an answer's first text: to a schema that it cannot compile the engine answers freely.
+
+    Raises:
+        RefusalError: 500, no value of that schema begins like this.
+    """
+    begin = text.lstrip()[:1]
+    kind = closed.get("type")
+    if begin and begin not in _BEGINS.get(kind if isinstance(kind, str) else "", _ANY_BEGIN):
+        raise _invalid()
 
 
 class _Budget:

@@ -68,7 +68,7 @@ class Talk:
                 async with self._runner.turn():
                     await self._generate(engine, chosen, answer_format)
             except EngineError as error:
-                raise _refusal(error) from error
+                raise await self._refusal(error) from error
 
     async def _generate(self, engine: Channel, chosen: Options, answer_format: dict[str, Any] | None) -> None:
         ask = self._ask
@@ -88,10 +88,10 @@ class Talk:
             "return_tokens": True,
         }
         if answer_format is not None:
-            request["json_schema"] = answer_format
+            request["json_schema"] = schema.for_engine(answer_format)
         if ask.top_logprobs is not None:
             request["n_probs"] = max(1, ask.top_logprobs)
-        async with aclosing(self._events(engine, request)) as events:
+        async with aclosing(self._events(engine, request, answer_format)) as events:
             await (self._stream if ask.stream else self._whole)(engine, events, tokens)
 
     async def _prompt(self, engine: Channel, window: int) -> tuple[str, list[int]]:
@@ -114,18 +114,25 @@ class Talk:
         text = render(histories[low])
         return text, await engine.tokenize(text)
 
-    async def _events(self, engine: Channel, request: dict[str, Any]) -> AsyncGenerator[Piece | Counts]:
+    async def _events(
+        self, engine: Channel, request: dict[str, Any], answer_format: dict[str, Any] | None
+    ) -> AsyncGenerator[Piece | Counts]:
         """The engine's pieces and then its counts.
 
         Raises:
             EngineError: also when it ends without counts.
+            RefusalError: the first piece shows that the engine does not keep to the format.
         """
+        first = True
         async with aclosing(engine.complete(request)) as lines:
             async for line in lines:
                 event = read_event(line, self._ask.top_logprobs)
                 if isinstance(event, Piece) and not event.text and not event.logprobs:
                     continue
+                if first and isinstance(event, Piece) and answer_format is not None:
+                    schema.check_begin(answer_format, event.text)
                 if event is not None:
+                    first = False
                     yield event
                 if isinstance(event, Counts):
                     return
@@ -145,9 +152,11 @@ class Talk:
                 else:
                     pieces.append(event)
                     await self._exchange.piece(self._voice.line(event, _now()))
-        except EngineError:
+        except EngineError as error:
             if not pieces:
                 raise
+            if error.status == LOST:
+                await self._runner.lost()
             await self._exchange.piece(self._voice.broken(_now()))
         await self._exchange.end()
 
@@ -161,6 +170,7 @@ class Talk:
                     pieces.append(event)
         except EngineError as error:
             if pieces and error.status == LOST:
+                await self._runner.lost()
                 raise RefusalError(500, words.BROKEN) from error
             raise
 
@@ -181,8 +191,8 @@ class Talk:
         body = self._voice.whole(list(pieces), ending, _now())
         await self._exchange.whole(200, self._voice.whole_type, body)
 
-
-def _refusal(error: EngineError) -> RefusalError:
-    if error.status == LOST:
+    async def _refusal(self, error: EngineError) -> RefusalError:
+        if error.status != LOST:
+            return RefusalError(error.status, error.text)
+        await self._runner.lost()
         return words.runner_stopped()
-    return RefusalError(error.status, error.text)

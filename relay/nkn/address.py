@@ -18,6 +18,7 @@ class AddressError(ValueError):
     """The text is not an NKN address; the message says why."""
 
 
+@lru_cache(maxsize=4096)
 def normalise(address: str) -> str:
     """The address with its key in lower case.
 
@@ -37,6 +38,7 @@ def normalise(address: str) -> str:
     return f"{identifier}{dot}{key}"
 
 
+@lru_cache(maxsize=4096)
 def public_key(address: str) -> bytes:
     """The 32-byte key of a normalised address; AddressError if there is none."""
     return bytes.fromhex(normalise(address).rpartition(".")[2])

@@ -91,7 +91,7 @@ class Delivery:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _settle(self, arrival: Arrival, copy: multi.Copy, results: Sequence[Any]) -> None:
-        settled = [await self._guard(result) if inspect.isawaitable(result) else result for result in results]
+        settled = await asyncio.gather(*(self._guard(result) for result in results))
         self._answer(arrival, copy, settled)
 
     def _answer(self, arrival: Arrival, copy: multi.Copy, results: Sequence[Any]) -> None:
@@ -123,9 +123,9 @@ class Delivery:
         self._counts["acks_sent"] += 1
         self._respond(arrival, payload.ack(arrival.payload.message_id), arrival.index)
 
-    async def _guard(self, awaitable: Any) -> Any:
+    async def _guard(self, result: Any) -> Any:
         try:
-            return await awaitable
+            return await result if inspect.isawaitable(result) else result
         except Exception as error:  # noqa: BLE001 - a handler's fault must not end the client
             return self._failed(error)
 

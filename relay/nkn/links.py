@@ -157,6 +157,7 @@ class Links:
             for index in self._health.dead(time.monotonic()):
                 self._counts["paths_renewed"] += 1
                 self._health.reset(index)
+                self._routes.forget(index)
                 self._links[index].renew("messages on this path are not acknowledged")
 
 

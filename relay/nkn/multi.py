@@ -28,12 +28,14 @@ class Copy:
         outcome: "pending" until the handlers are done, then "ack", "reply" or "silent".
         reply: what was answered, if it was short enough to keep.
         waiting: copies that came while the handlers ran, one per path.
+        forgotten: it is not in the table any more.
     """
 
     seen_at: float
     outcome: str = "pending"
     reply: str | bytes | None = None
     waiting: list[Arrival] = field(default_factory=list)
+    forgotten: bool = False
 
 
 class Seen:
@@ -63,6 +65,8 @@ class Seen:
     def keep_reply(self, copy: Copy, reply: str | bytes) -> None:
         """Keep what was replied, if there is room, to answer later copies alike."""
         size = len(reply)
+        if copy.forgotten:
+            return
         if size <= limits.SEEN_REPLY_MAX_B and self._replies_b + size <= limits.SEEN_REPLIES_MAX_B:
             copy.reply = reply
             self._replies_b += size
@@ -72,8 +76,9 @@ class Seen:
             oldest = next(iter(self._copies.values()))
             if len(self._copies) < limits.SEEN_MAX and now - oldest.seen_at < limits.SEEN_TTL_S:
                 return
-            _, forgotten = self._copies.popitem(last=False)
-            self._replies_b -= len(forgotten.reply or "")
+            _, oldest = self._copies.popitem(last=False)
+            oldest.forgotten = True
+            self._replies_b -= len(oldest.reply or "")
 
 
 class Recent(OrderedDict[str, _V]):
@@ -98,17 +103,26 @@ class Routes:
     def __init__(self) -> None:
         self._plain: Recent[int] = Recent()
         self._parts: Recent[set[int]] = Recent()
+        self._unsure: set[int] = set()
 
     def heard(self, peer: str, index: int, prefix: int | None) -> None:
         """A message of `peer` (address without prefix) came to our part `index`."""
         if prefix is None:
+            self._unsure.discard(index)
             self._plain.remember(peer, index)
         else:
             self._parts.remember(peer, self._parts.get(peer, set()) | {index})
 
+    def forget(self, index: int) -> None:
+        """Our part `index` is made anew: who was heard on it before says nothing of it now."""
+        for parts in self._parts.values():
+            parts.discard(index)
+        self._unsure.add(index)
+
     def knows(self, peer: str, index: int) -> bool:
         """Whether our part `index` ever heard this peer: only then can it expect its acknowledgements."""
-        return self._plain.get(peer) == index or index in self._parts.get(peer, ())
+        plain = self._plain.get(peer) == index and index not in self._unsure
+        return plain or index in self._parts.get(peer, ())
 
     def towards(self, peer: str, indices: list[int]) -> list[tuple[int, int]]:
         """(our part, its part) for each copy, of our parts `indices`."""

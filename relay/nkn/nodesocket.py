@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from relay.nkn.identity import Identity
 from relay.nkn.session import Dead, Moved, NodeInfo, NodeSession, Ping, Pong, Ready, Refused, Say, Step
-from wire import limits, redact
+from wire import limits
 
 
 class NodeError(Exception):
@@ -191,7 +191,7 @@ class NodeSocket:
                 case Moved(node):
                     self._move(ws, node)
                 case Refused(code, reason):
-                    self._give_up(ws, f"{self.uri} refused us: {code} {redact.printable(reason)}")
+                    self._give_up(ws, f"{self.uri} refused us: {code} {reason}")
                 case Dead(reason):
                     self._give_up(ws, reason)
 

@@ -20,7 +20,7 @@ from enum import Enum
 
 from relay.nkn import sigchain
 from relay.nkn.identity import Identity
-from wire import limits
+from wire import limits, redact
 
 WRONG_NODE = 48001
 
@@ -220,7 +220,7 @@ class NodeSession:
         code = frame.get("Error")
         if code != 0:
             number = code if isinstance(code, int) else 0
-            return [Refused(number, str(frame.get("Desc") or "no reason given")[:120])]
+            return [Refused(number, redact.printable(str(frame.get("Desc") or "no reason given")))]
         if self.state is State.GREETING:
             return []
         result = frame.get("Result")

@@ -130,6 +130,20 @@ def test_chat_with_a_schema(client: ollama.Client, stream: bool) -> None:
     assert isinstance(told["n"], int)
 
 
+def test_optional_values_in_a_schema(client: ollama.Client) -> None:
+    part = {"oneOf": [{"type": "integer"}, {"type": "null"}]}
+    schema = {"type": "object", "properties": {"a": part}, "required": ["a"]}
+    answer = client.generate(MODEL, "A number.", format=schema, options={"temperature": 0, "num_predict": 60})
+    assert set(json.loads(answer.response)) == {"a"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_schema_that_cannot_be_kept_is_refused(client: ollama.Client, stream: bool) -> None:
+    with pytest.raises(ollama.ResponseError, match=r"schema|grammar") as caught:
+        list(client.generate(MODEL, "x", format={"type": "string", "pattern": "(((("}, stream=stream))
+    assert caught.value.status_code == 500
+
+
 def test_format_json_begins_an_object(client: ollama.Client) -> None:
     answer = client.generate(MODEL, "A person in JSON.", format="json", options=GREEDY)
     assert answer.response.lstrip().startswith("{")

@@ -30,7 +30,8 @@ def refused(reader: Any, data: bytes) -> tuple[int, str]:
 def test_generate_with_everything() -> None:
     made = ask.read_generate(
         body(prompt="p", system="s", context=[1, 2], images=["aGk="], stream=False, keep_alive="5m",
-             logprobs=True, top_logprobs=3, think=False, truncate=False, shift=False, format="json", options={"seed": 1})
+             logprobs=True, top_logprobs=3, think=False, truncate=False, shift=False, format="json",
+             options={"seed": 1})
     )  # fmt: skip
     assert made.turns == (Turn("system", "s"), Turn("user", "p", 1))
     assert (made.context, made.stream, made.keep_alive, made.top_logprobs) == ((1, 2), False, 300.0, 3)
@@ -267,6 +268,22 @@ def _nested(depth: int) -> dict[str, Any]:
 )
 def test_schemas_that_are_refused(given: dict[str, Any]) -> None:
     assert refused(schema.parse_format, given) == (500, "invalid JSON schema in format")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [("object", "{", "The"), ("array", " [", "{"), ("string", '"a', "a"), ("integer", "-1", '"1"'),
+     ("boolean", "true", "1"), ("null", "null", "x"), (["string", "null"], "n", "W"), (None, "{", "W")],
+)  # fmt: skip
+def test_an_answer_that_ignores_its_schema_shows_at_once(kind: Any, good: str, bad: str) -> None:
+    schema.check_begin({"type": kind}, good)
+    schema.check_begin({"type": kind}, "\n")
+    with pytest.raises(RefusalError, match="invalid JSON schema"):
+        schema.check_begin({"type": kind}, bad)
+
+
+def test_hints_for_the_engine() -> None:
+    assert schema.for_engine({"type": "object", "x-guidance": 1})["x-guidance"]["coerce_one_of"] is True
 
 
 def test_a_large_but_sane_schema_passes() -> None:

@@ -75,6 +75,13 @@ async def test_a_taken_port_ends_it_with_the_remedy(capsys):
     )
 
 
+async def test_a_certificate_that_cannot_be_written_ends_it(capsys, tmp_path):
+    ports = ["--rpc-port", "0", "--ws-port", "0", "--wss-port", "0"]
+    code = await asyncio.to_thread(main_without_signals, [*ports, "--cert-file", str(tmp_path)])
+    assert code == 1
+    assert "Is a directory" in capsys.readouterr().err
+
+
 def main_without_signals(argv):
     """`main` in a thread, where signals cannot be handled."""
     with pytest.MonkeyPatch.context() as patch:
@@ -88,6 +95,7 @@ def main_without_signals(argv):
         (["--loss", "2"], "dev node: loss: a probability is between 0 and 1, not 2.0\n"),
         (["--delay-ms", "soon"], "dev node: delay_ms: 'soon' is not a number\n"),
         (["--ws-port", "70000"], "dev node: ws_port: a port is between 0 and 65535, not 70000\n"),
+        (["--cert-file", "x.pem"], "dev node: cert_file: there is no certificate without --wss-port\n"),
         (["--block-s", "-1"], "dev node: block_s: must be 0 or more, not -1.0\n"),
     ],
 )

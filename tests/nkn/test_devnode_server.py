@@ -553,6 +553,6 @@ async def test_faults_of_the_node_itself_are_not_hidden(monkeypatch, caplog):
         await client.socket.send("{}")
         assert await client.gone() == 1011
     assert "a fault of the node itself" in caplog.text
-    await until(lambda: node._timers[0].done())
+    await until(node._timers[0].done)
     with pytest.raises(RuntimeError, match="a bug"):
         await node.stop()

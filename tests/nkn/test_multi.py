@@ -43,6 +43,38 @@ def test_what_is_remembered_is_bounded_and_the_oldest_goes_first(monkeypatch):
     assert seen.arrive(KEY, bytes([0]), 5.0)[1]
 
 
+def test_a_short_reply_is_kept_for_later_copies_and_a_long_one_is_not(monkeypatch):
+    monkeypatch.setattr(limits, "SEEN_REPLY_MAX_B", 4)
+    seen = Seen()
+    short, _ = seen.arrive(KEY, b"1", 0.0)
+    long, _ = seen.arrive(KEY, b"2", 0.0)
+    seen.keep_reply(short, "abcd")
+    seen.keep_reply(long, "abcde")
+    assert (short.reply, long.reply) == ("abcd", None)
+
+
+def test_the_replies_kept_are_bounded_together_and_forgotten_ones_make_room(monkeypatch):
+    monkeypatch.setattr(limits, "SEEN_REPLIES_MAX_B", 10)
+    seen = Seen()
+    copies = [seen.arrive(KEY, bytes([number]), 0.0)[0] for number in range(3)]
+    for copy in copies:
+        seen.keep_reply(copy, b"xxxxx")
+    assert [copy.reply for copy in copies] == [b"xxxxx", b"xxxxx", None]
+    later, _ = seen.arrive(KEY, b"later", limits.SEEN_TTL_S)
+    seen.keep_reply(later, b"y" * 10)
+    assert later.reply == b"y" * 10
+
+
+def test_a_reply_to_a_message_forgotten_meanwhile_takes_no_room_for_ever(monkeypatch):
+    monkeypatch.setattr(limits, "SEEN_REPLIES_MAX_B", 10)
+    seen = Seen()
+    slow, _ = seen.arrive(KEY, ID, 0.0)
+    later, _ = seen.arrive(KEY, b"later", limits.SEEN_TTL_S)
+    seen.keep_reply(slow, b"x" * 10)
+    seen.keep_reply(later, b"y" * 10)
+    assert later.reply == b"y" * 10
+
+
 # -- Routes ---------------------------------------------------------------------------
 
 

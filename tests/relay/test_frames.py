@@ -132,7 +132,7 @@ def test_ids_that_are_refused(identifier):
     assert "id" in event.fault.detail
 
 
-@pytest.mark.parametrize("ts", [0, -1, 1_700_000_000_000, 1.5, 10**30])
+@pytest.mark.parametrize("ts", [0, -1, 1_700_000_000_000, 1.5, 10**30, 10**400])
 def test_the_time_stamp_of_a_ping_is_echoed(ts):
     assert strict(frames.pong(ask(event="ping", ts_peer=ts), 1, "me"))["ts_peer"] == ts
 
@@ -285,9 +285,11 @@ def test_end_of_a_broken_stream_says_why():
     assert strict(frames.end("i", SUMMARY, busy("full", 2000)))["retry_after_ms"] == 2000
 
 
-def answer(body: bytes, content_type: str | None, status: int = 200, fault: Any = None) -> dict[str, Any]:
+def answer(
+    body: bytes, content_type: str | None, status: int = 200, fault: Any = None, *, truncated: bool = False
+) -> dict[str, Any]:
     headers = {} if content_type is None else {"content-type": content_type}
-    return strict(frames.response("i", status, headers, body, fault))
+    return strict(frames.response("i", status, headers, body, fault, truncated=truncated))
 
 
 @pytest.mark.parametrize(
@@ -348,7 +350,7 @@ def test_an_error_status_is_passed_on_with_its_body():
 
 def test_a_cut_body_says_so():
     fault = UpstreamFault("truncated", "cut")
-    got = answer(b'{"a":1}', "application/json", fault=fault)
+    got = answer(b'{"a":1}', "application/json", fault=fault, truncated=True)
     assert (got["ok"], got["truncated"], got["error"], got["code"]) == (False, True, "cut", "truncated")
     assert base64.b64decode(got["body_b64"]) == b'{"a":1}'
 

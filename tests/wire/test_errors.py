@@ -13,6 +13,9 @@ TABLE = [
     (errors.upstream_refused("x"), UpstreamFault, "upstream_refused", 502, None),
     (errors.upstream_broke("x"), UpstreamFault, "upstream_broke", 502, None),
     (errors.line_too_long("x"), UpstreamFault, "line_too_long", 502, None),
+    (errors.upstream_status(404), UpstreamFault, "upstream_status", 404, None),
+    (errors.cut(1000), UpstreamFault, "truncated", 502, None),
+    (errors.internal("x"), OurFault, "internal", 500, None),
     (errors.shutdown(), OurFault, "shutdown", 503, 10_000),
     (SettingsFault("RELAY_PORT", "must be a number"), OurFault, "settings", 500, None),
 ]
@@ -48,3 +51,5 @@ def test_a_settings_fault_names_its_key():
 def test_faults_of_a_default_detail_say_what_happened():
     assert errors.cancelled().detail == "the peer cancelled the request"
     assert errors.shutdown().detail == "the relay is stopping"
+    assert errors.upstream_status(404).detail == "the upstream answered 404"
+    assert "1000 bytes" in errors.cut(1000).detail

@@ -23,7 +23,7 @@ def test_what_a_peer_sends_is_refused_or_holds_no_byte_that_ends_a_header(given_
         assert name.lower() not in headers.HOP_BY_HOP | headers.SET_BY_US
 
 
-@pytest.mark.parametrize("value", ["a\r\nHost: evil", "a\nb", "a\rb", "a\0b", "naïve", "\ud800"])
+@pytest.mark.parametrize("value", ["a\r\nHost: evil", "a\nb", "a\rb", "a\0b", "a\x1b[2J", "a\x7f", "naïve", "\ud800"])
 def test_a_value_that_would_split_the_header_is_refused(value):
     with pytest.raises(PeerFault, match="no header may hold"):
         headers.from_peer({"X-Test": value})
@@ -39,6 +39,10 @@ def test_a_name_that_is_no_token_is_refused(name):
 def test_a_value_that_is_neither_text_nor_number_is_refused(value):
     with pytest.raises(PeerFault, match="must be a string"):
         headers.from_peer({"X-Test": value})
+
+
+def test_a_tab_is_no_control_character_of_a_header():
+    assert headers.from_peer({"X-Test": "a\tb "}) == {"X-Test": "a\tb"}
 
 
 def test_numbers_are_accepted_as_values():
@@ -81,3 +85,14 @@ def test_an_upstreams_repeated_headers_are_joined_and_lower_case():
 def test_cookies_and_lengths_of_the_owners_services_stay_at_home():
     pairs = [("Set-Cookie", "session=1"), ("Content-Length", "5"), ("Transfer-Encoding", "chunked"), ("A", "1")]
     assert headers.to_peer(pairs) == {"a": "1"}
+
+
+def test_an_upstreams_headers_are_bounded_so_that_a_begin_frame_fits_a_message():
+    many = [(f"x-{index}", "1") for index in range(limits.HEADERS_MAX)]
+    long = ("x-long", "x" * (limits.HEADER_VALUE_MAX + 1))
+    assert headers.to_peer([long, *many, ("x-more", "1"), ("x-0", "2")]) == {**dict(many), "x-0": "1, 2"}
+
+
+def test_a_repeated_header_that_grows_too_long_keeps_what_fits():
+    half = "x" * (limits.HEADER_VALUE_MAX // 2)
+    assert headers.to_peer([("vary", half), ("vary", half), ("vary", "y")]) == {"vary": f"{half}, y"}

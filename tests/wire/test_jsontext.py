@@ -78,3 +78,22 @@ def test_a_body_too_deep_to_write_is_refused():
         jsontext.body(value)
     while value:  # taken apart by hand: freeing it recursively would be the same trap
         value = value.pop()
+
+
+@pytest.mark.parametrize("raw", ['"a"'.encode("utf-16"), '"a"'.encode("utf-32"), b"\xef\xbb\xbf1"])
+def test_bytes_are_utf8_without_byte_order_mark_and_nothing_else(raw):
+    with pytest.raises(JsonError):
+        jsontext.loads(raw)
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), st.none() | st.integers() | st.text()), max_size=4))
+def test_the_members_of_an_object_come_in_order_with_repeated_names(members):
+    text = "{" + ",".join(f"{json.dumps(name)}:{json.dumps(value)}" for name, value in members) + "}"
+    assert jsontext.pairs(text) == members
+    assert jsontext.pairs(text.encode()) == members
+
+
+@pytest.mark.parametrize("text", ["[]", '[["a",1]]', "5", "null", '"{}"', "{", "NaN", "[" * DEEP, '{"a":NaN}', b"\xff"])
+def test_what_is_no_object_has_no_members(text):
+    with pytest.raises(JsonError, match="."):
+        jsontext.pairs(text)

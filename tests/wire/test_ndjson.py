@@ -79,3 +79,10 @@ def test_the_pieces_of_an_open_line_are_kept_and_not_copied():
         splitter.feed(piece)
     assert all(held is piece for held, piece in zip(splitter._held, pieces, strict=True))
     assert splitter.feed(b"\n") == [b"".join(pieces)]
+
+
+@pytest.mark.parametrize("data", [b"a\nabcde\nb", b"a\nabcde", b"abcde\na"])
+def test_a_long_line_is_refused_wherever_it_stands_in_what_was_fed(data):
+    with pytest.raises(UpstreamFault) as caught:
+        LineSplitter(4).feed(data)
+    assert caught.value.code == "line_too_long"

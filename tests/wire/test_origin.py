@@ -77,6 +77,16 @@ def test_a_clean_path_is_returned_unchanged(path):
     assert clean_path(path) is path
 
 
+def test_a_path_that_is_encoded_over_and_over_is_refused_and_not_decoded_to_the_end(monkeypatch):
+    # 8 KiB of it would be decoded 4,000 times, 50 ms of the loop.
+    rounds = []
+    unquote = urllib.parse.unquote
+    monkeypatch.setattr("wire.origin.urllib.parse.unquote", lambda *a, **k: rounds.append(1) or unquote(*a, **k))
+    with pytest.raises(PeerFault, match="over and over"):
+        clean_path("/%" + "25" * 4000)
+    assert len(rounds) < 10
+
+
 def test_a_paths_length_is_bounded():
     assert clean_path("/" + "a" * (limits.PATH_MAX - 1))
     with pytest.raises(PeerFault, match="longer than"):

@@ -27,9 +27,10 @@ def make(host: str) -> tuple[ssl.SSLContext, bytes]:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # created 0600, gone with the block
-        Path(file.name).write_bytes(private + pem)
-        context.load_cert_chain(file.name)
+    with tempfile.TemporaryDirectory() as folder:  # 0700, gone with the block
+        file = Path(folder) / "node.pem"
+        file.write_bytes(private + pem)
+        context.load_cert_chain(file)
     return context, pem
 
 

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted.
 
     Returns:
-        0 after an interrupt, 1 if a port is taken, 2 if an option is wrong.
+        0 after an interrupt, 1 if a port is taken or a file cannot be written, 2 if an option is wrong.
     """
     parser = options()
     try:
@@ -72,12 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     try:
         return asyncio.run(_run(given, _faults(given)))
-    except (FaultsError, _WrongPort) as error:
+    except (FaultsError, _WrongOption) as error:
         return _say(f"dev node: {error}", 2)
     except PortTaken as error:
         option = error.option.replace("_", "-")
         remedy = f"stop the program that uses it, or choose another with --{option}"
         return _say(f"dev node: {error}: {remedy}", 1)
+    except OSError as error:
+        return _say(f"dev node: {error}", 1)
 
 
 def options() -> argparse.ArgumentParser:
@@ -98,17 +100,19 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-class _WrongPort(ValueError):
-    """A port number that is none."""
+class _WrongOption(ValueError):
+    """An option that is none of the faults and cannot be."""
 
 
 def _faults(given: argparse.Namespace) -> Faults:
     for name in ("rpc_port", "ws_port", "wss_port"):
         port = getattr(given, name)
         if port is not None and not 0 <= port <= 65535:
-            raise _WrongPort(f"{name}: a port is between 0 and 65535, not {port}")
+            raise _WrongOption(f"{name}: a port is between 0 and 65535, not {port}")
     if not 0 <= given.block_s < float("inf"):
-        raise _WrongPort(f"block_s: must be 0 or more, not {given.block_s}")
+        raise _WrongOption(f"block_s: must be 0 or more, not {given.block_s}")
+    if given.cert_file and given.wss_port is None:
+        raise _WrongOption("cert_file: there is no certificate without --wss-port")
     names = [field.name for field in dataclasses.fields(Faults)]
     return parse({name: getattr(given, name) for name in names if getattr(given, name)})
 
