@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench pins proto clean
+.PHONY: demo test core check bench pins proto clean
 
 ## The main job, on this machine alone: dev node, farm, relay, and a peer that asks. ONCE=1 ends by itself;
 ## TARGET=http://127.0.0.1:11434 serves an Ollama that runs already instead of the embedded model.
@@ -14,6 +14,10 @@ demo: .venv/run
 ## All tests. Those that need node, a real nknd (NKN_TEST_RPC) or a real Ollama (OLLAMA_TEST_HOST) say so when they skip.
 test: .venv/test node_modules
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+## The pure floors alone, each module covered to the last branch; seconds.
+core: .venv/test
+	@$(BIN)/python scripts/core.py $(ARGS)
 
 ## Style and types.
 check: .venv/test

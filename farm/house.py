@@ -19,19 +19,18 @@ from typing import TYPE_CHECKING
 from farm import fetch, limits
 from farm.embedded.runner import Runner
 from farm.index import PipIndex
-from farm.plan import EnginePlan, engine_threads
-from farm.settings import Settings
+from farm.plan import EnginePlan, FarmPlan, engine_threads
 from wire.errors import OurFault
 
 if TYPE_CHECKING:
     from farm.server import Server
 
 
-def run(settings: Settings, ready: Callable[[str], None]) -> None:
+def run(farm: FarmPlan, ready: Callable[[str], None]) -> None:
     """Run a farm until SIGINT or SIGTERM.
 
     Args:
-        settings: what to run.
+        farm: what to run.
         ready: told the front's URL when the model is loaded and both servers listen.
 
     Raises:
@@ -39,24 +38,24 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
         KeyboardInterrupt: a signal came before the loop ran.
     """
     with (
-        _bound("127.0.0.1", settings.back_port, "--back-port") as back,
-        _bound(settings.host, settings.front_port, "--front-port") as front,
+        _bound("127.0.0.1", farm.back_port, "--back-port") as back,
+        _bound(farm.host, farm.front_port, "--front-port") as front,
     ):
         model = fetch.ensure(fetch.SMOLLM2, fetch.cache_folder(), PipIndex())
-        asyncio.run(_serve(settings, model, front, back, ready))
+        asyncio.run(_serve(farm, model, front, back, ready))
 
 
 async def _serve(
-    settings: Settings, model: Path, front: socket.socket, back: socket.socket, ready: Callable[[str], None]
+    farm: FarmPlan, model: Path, front: socket.socket, back: socket.socket, ready: Callable[[str], None]
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = Runner(_plan(settings, model), settings.keep_alive_s)
+    runner = Runner(_plan(farm, model), farm.keep_alive_s)
     stopping = asyncio.create_task(stop.wait())
     loading = asyncio.create_task(_warm(runner))
     await runner.spawned.wait()  # the child is on its way before the imports below hold up this loop
-    servers = _servers(settings, runner, model, front, back)
+    servers = _servers(farm, runner, model, front, back)
     serving = [asyncio.create_task(server.run_on_socket()) for server in servers]
     try:
         await asyncio.wait({loading, stopping, *serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -78,14 +77,14 @@ async def _warm(runner: Runner) -> None:
         pass
 
 
-def _plan(settings: Settings, model: Path) -> EnginePlan:
+def _plan(farm: FarmPlan, model: Path) -> EnginePlan:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = engine_threads(cores)
-    return EnginePlan(str(model), settings.slots, settings.slot_tokens, threads, limits.ENGINE_BATCH)
+    return EnginePlan(str(model), farm.slots, farm.slot_tokens, threads, limits.ENGINE_BATCH)
 
 
 def _servers(
-    settings: Settings, runner: Runner, model: Path, front: socket.socket, back: socket.socket
+    farm: FarmPlan, runner: Runner, model: Path, front: socket.socket, back: socket.socket
 ) -> list[Server]:
     # Imported here: FastAPI and uvicorn take as long as the model, and now both happen at once.
     from farm.client import plain_client
@@ -94,7 +93,7 @@ def _servers(
     from farm.server import Server
 
     adapter = OllamaApp(runner, model.stat().st_mtime_ns)
-    proxy = make_app(_url(back), plain_client(), loopback=_is_loopback(settings.host))
+    proxy = make_app(_url(back), plain_client(), loopback=_is_loopback(farm.host))
     return [Server(adapter, back, dated=True), Server(proxy, front, dated=False)]
 
 

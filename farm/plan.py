@@ -1,6 +1,6 @@
-"""What to start, as data: the engine child's command line and environment.
+"""What to start, as data: the farm's ports and sizes, the engine child's command line and environment.
 
-Pure. Called by the embedded backend's runner; knows no process and no engine.
+Pure. Made by `settings`, read by `house` and the embedded backend's runner; knows no process and no engine.
 """
 
 from __future__ import annotations
@@ -12,6 +12,27 @@ from dataclasses import asdict, dataclass
 
 KEY_VARIABLE = "FARM_ENGINE_KEY"
 """The engine's access key travels in the environment: a command line is shown to every user."""
+
+
+@dataclass(frozen=True, slots=True)
+class FarmPlan:
+    """One farm.
+
+    Attributes:
+        host: address the front binds; the back is always loopback.
+        front_port: 0 picks a free one.
+        back_port: 0 picks a free one.
+        slots: streams that run at the same time.
+        slot_tokens: context of each.
+        keep_alive_s: seconds an idle model stays loaded, infinite for ever.
+    """
+
+    host: str
+    front_port: int
+    back_port: int
+    slots: int
+    slot_tokens: int
+    keep_alive_s: float
 
 
 @dataclass(frozen=True, slots=True)

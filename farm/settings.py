@@ -1,42 +1,20 @@
 """What the owner asked for, checked.
 
-Pure. Made by `cli`, read by `house`.
+Pure. Called by `cli`; what comes out is `house`'s plan.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from farm import limits
 from farm.embedded import card
 from farm.embedded.durations import parse_keep_alive
+from farm.plan import FarmPlan
 from wire.errors import SettingsFault
 
 ONLY_EMBEDDED = (
     "only `embedded` is built now. An Ollama that already runs needs no farm: point the relay straight at "
     'it, RELAY_TARGETS={"ollama":"http://127.0.0.1:11434"}'
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """One farm.
-
-    Attributes:
-        host: address the front binds; the back is always loopback.
-        front_port: 0 picks a free one.
-        back_port: 0 picks a free one.
-        slots: streams that run at the same time.
-        slot_tokens: context of each.
-        keep_alive_s: seconds an idle model stays loaded, infinite for ever.
-    """
-
-    host: str
-    front_port: int
-    back_port: int
-    slots: int
-    slot_tokens: int
-    keep_alive_s: float
 
 
 def check(
@@ -49,8 +27,8 @@ def check(
     num_parallel: int,
     ctx: int,
     keepalive: str,
-) -> Settings:
-    """Settings out of the command line's values.
+) -> FarmPlan:
+    """A plan out of the command line's values.
 
     Raises:
         SettingsFault: names the flag and says what it takes.
@@ -74,4 +52,4 @@ def check(
         keep_alive_s = parse_keep_alive(keepalive)
     except ValueError as error:
         raise SettingsFault("--keepalive", f"{error}; it takes 5m, 1h30m, 0s or -1s for ever") from error
-    return Settings(host, front_port, back_port, num_parallel, ctx, keep_alive_s)
+    return FarmPlan(host, front_port, back_port, num_parallel, ctx, keep_alive_s)

@@ -64,16 +64,6 @@ HOLD_FRAMES_S: Final = 120
 HOLD_REPLY_S: Final = 0
 """Replies and acknowledgements are never held by nodes; as in both SDKs."""
 
-# -- the development node ---------------------------------------------------------------
-DEVNODE_BLOCK_S: Final = 20.0
-"""Seconds between block-hash pushes; a real chain's first blocks come every 21 s."""
-DEVNODE_HOLD_MAX_B: Final = 16 * 1024 * 1024
-"""Memory for messages held for absent clients; the oldest go first."""
-DEVNODE_QUEUE_MAX_B: Final = 64 * 1024 * 1024
-"""Frames waiting for one slow client of the development node; then it is dropped."""
-DEVNODE_RPC_MAX_B: Final = 1024 * 1024
-"""Largest JSON-RPC request body."""
-
 # -- the relay --------------------------------------------------------------------------
 FRAME_TARGET_B: Final = 48 * 1024
 """Lines gathered in one frame, so that it stays within 64 KiB on the wire."""

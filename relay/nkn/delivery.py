@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ class Delivery:
         self._seen = seen
         self._respond = respond
         self._counts = counts
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     def deliver(self, arrival: Arrival, now: float) -> None:
         """Take one copy of a message."""
@@ -78,9 +78,9 @@ class Delivery:
         self._counts["messages"] += 1
         results = [self._call(handler, _message(arrival)) for handler in self.handlers]
         if any(inspect.isawaitable(result) for result in results):
-            task = asyncio.create_task(self._settle(arrival, copy, results))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            # Each is started at once: one that waits for ever must not keep the next from its turn.
+            started = [self._run(self._guard(result)) for result in results]
+            self._run(self._settle(arrival, copy, started))
         else:
             self._answer(arrival, copy, results)
 
@@ -90,9 +90,16 @@ class Delivery:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _settle(self, arrival: Arrival, copy: multi.Copy, results: Sequence[Any]) -> None:
-        settled = await asyncio.gather(*(self._guard(result) for result in results))
-        self._answer(arrival, copy, settled)
+    def _run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def _settle(
+        self, arrival: Arrival, copy: multi.Copy, started: Sequence[asyncio.Task[Any]]
+    ) -> None:
+        self._answer(arrival, copy, await asyncio.gather(*started))
 
     def _answer(self, arrival: Arrival, copy: multi.Copy, results: Sequence[Any]) -> None:
         reply = next((result for result in results if isinstance(result, str | bytes)), None)

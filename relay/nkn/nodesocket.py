@@ -22,6 +22,9 @@ from relay.nkn.session import Dead, Moved, NodeInfo, NodeSession, Ping, Pong, Re
 from wire import limits
 
 
+_TICK_MIN_S = 0.01
+
+
 class NodeError(Exception):
     """A node could not be reached, refused us, or went away; the message says which."""
 
@@ -71,6 +74,7 @@ class NodeSocket:
         self.moved: asyncio.Future[NodeInfo | None] = loop.create_future()
         self.closed = asyncio.Event()
         self.reason = "closed"
+        self._changed = asyncio.Event()
         self._on_frame = on_frame
         self._ssl = ssl
         self._ws: ClientConnection | None = None
@@ -167,13 +171,17 @@ class NodeSocket:
                     self._on_frame(message)
                 else:
                     await self._act(ws, self.session.feed(message, time.monotonic()))
+                    self._changed.set()
         if self.reason == "closed":
             self.reason = f"the node closed the connection ({ws.close_code})"
 
     async def _keep_time(self, ws: ClientConnection) -> None:
         while True:
-            now = time.monotonic()
-            await asyncio.sleep(max(0.05, self.session.due_at() - now))
+            self._changed.clear()
+            pause = max(_TICK_MIN_S, self.session.due_at() - time.monotonic())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
             await self._act(ws, self.session.advance(time.monotonic()))
 
     async def _act(self, ws: ClientConnection, steps: list[Step]) -> None:

@@ -225,8 +225,8 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "gpu-over-nkn"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # the standard says: ignore it
-    monkeypatch.setenv("HOME", "/home/x")
-    assert cache_folder() == Path("/home/x/.cache/gpu-over-nkn")
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    assert cache_folder() == tmp_path / "me" / ".cache" / "gpu-over-nkn"
 
 
 def test_pip_settings_are_read() -> None:

@@ -69,7 +69,7 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", ROUTES)
-def test_leaving_frees_the_slot(farm: Any, name: str, record_property: Callable[[str, object], None]) -> None:
+def test_leaving_frees_the_slot(farm: Any, name: str) -> None:
     path, body = ROUTES[name]
     host, port = farm.url.removeprefix("http://").split(":")
     data = json.dumps(body | {"model": MODEL}).encode()
@@ -79,9 +79,7 @@ def test_leaving_frees_the_slot(farm: Any, name: str, record_property: Callable[
         assert eventually(lambda: farm.engine["busy"] == 1)
         if "whole" not in name:
             assert wire.recv(65536).startswith(b"HTTP/1.1 200")
-    left = time.monotonic()
     assert eventually(lambda: farm.engine["busy"] == 0)
-    record_property("slot_free_s", round(time.monotonic() - left, 3))
 
 
 def test_leaving_by_the_official_client_frees_the_slot(farm: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from farm import cli, engine, gate, settings
 from farm.gate import Verdict
-from farm.plan import EnginePlan, engine_threads
+from farm.plan import EnginePlan, FarmPlan, engine_threads
 from farm.progress import Progress
 from wire.errors import SettingsFault
 
@@ -148,7 +148,7 @@ def test_why_the_engine_is_not_there(error: ImportError, words: str) -> None:
 # -- settings and command line ------------------------------------------------------------------------
 
 
-def check(**given: Any) -> settings.Settings:
+def check(**given: Any) -> FarmPlan:
     ports = {"front_port": 8080, "back_port": 11435}
     usual: dict[str, Any] = {"mode": "embedded", "model": "smollm2:135m", "host": "127.0.0.1", **ports}
     usual |= {"num_parallel": 4, "ctx": 2048, "keepalive": "1h"}
@@ -156,7 +156,7 @@ def check(**given: Any) -> settings.Settings:
 
 
 def test_settings() -> None:
-    assert check() == settings.Settings("127.0.0.1", 8080, 11435, 4, 2048, 3600.0)
+    assert check() == FarmPlan("127.0.0.1", 8080, 11435, 4, 2048, 3600.0)
     assert check(keepalive="-1s", front_port=0, back_port=0).keep_alive_s == math.inf
 
 

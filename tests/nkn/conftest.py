@@ -185,17 +185,30 @@ class FakeSeed:
         self.headers = []
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._tasks = set()
+        self._server = await asyncio.start_server(self._guarded, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_):
         self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
     @property
     def url(self):
         return f"http://127.0.0.1:{self.port}"
+
+    async def _guarded(self, reader, writer):
+        self._tasks.add(asyncio.current_task())
+        try:
+            await self._serve(reader, writer)
+        except (asyncio.CancelledError, OSError):
+            pass
+        finally:
+            writer.close()
 
     async def _serve(self, reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
@@ -205,7 +218,6 @@ class FakeSeed:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is not None:
             writer.write(self._http(answer))
-        writer.close()
 
     @staticmethod
     def _http(answer):

@@ -154,7 +154,7 @@ async def test_what_is_no_request_gets_nothing(monkeypatch, request_bytes):
         try:
             assert await http(node, request_bytes) == b""
         except ConnectionResetError:
-            assert len(request_bytes) > limits.DEVNODE_RPC_MAX_B
+            assert len(request_bytes) > own.RPC_MAX_B
 
 
 async def test_an_unfinished_body_gets_an_empty_answer(monkeypatch):
@@ -269,7 +269,7 @@ async def test_silence_is_dropped_though_the_client_pings(monkeypatch):
 
 
 async def test_a_client_that_does_not_read_is_dropped(monkeypatch):
-    monkeypatch.setattr(limits, "DEVNODE_QUEUE_MAX_B", 300_000)
+    monkeypatch.setattr(own, "QUEUE_MAX_B", 300_000)
     async with DevNode() as node, Raw(node.ws_url) as alice, Raw(node.ws_url, "bob", max_queue=1) as bob:
         await alice.register()
         await bob.register()

@@ -621,7 +621,7 @@ def test_unverified_tls_is_refused_where_the_owner_says_so(req):
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [(1, 0.001), (30_000, 30.0), (0.5, 0.0005), (10**18, 86_400.0), (float("inf"), 86_400.0), (10**400, 86_400.0)],
+    [(1, 0.001), (30_000, 30.0), (0.5, 0.0005), (10**18, 86_400.0), (float("inf"), 86_400.0), pytest.param(10**400, 86_400.0, id="huge")],
 )
 def test_timeouts_are_milliseconds_up_to_a_day(value, seconds):
     assert judge(timeout_ms=value).timeout_s == seconds

@@ -16,10 +16,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from relay.nkn.devnode import limits as own
 from relay.nkn.devnode.faults import Faults, FaultsError, parse
 from relay.nkn.devnode.ports import PortTaken
 from relay.nkn.devnode.server import DevNode
-from wire import limits
 
 _OWN = (
     ("--host", str, "127.0.0.1", "address to listen on"),
@@ -28,7 +28,7 @@ _OWN = (
     ("--ws-port", int, 30002, "websocket"),
     ("--wss-port", int, None, "websocket with TLS and a self-signed certificate; off by default"),
     ("--cert-file", Path, None, "where to write that certificate, for clients to trust"),
-    ("--block-s", float, limits.DEVNODE_BLOCK_S, "seconds between block hashes, 0 for none"),
+    ("--block-s", float, own.BLOCK_S, "seconds between block hashes, 0 for none"),
     ("--seed", int, None, "makes keys and chance the same in each run"),
 )
 """Option, type, default, what it is."""

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.nkn.devnode import limits as own
-from wire import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class _Held:
 class Holding:
     """The store of one node; all clients share `max_b` bytes and the oldest messages go first."""
 
-    def __init__(self, max_b: int = limits.DEVNODE_HOLD_MAX_B) -> None:
+    def __init__(self, max_b: int = own.HOLD_MAX_B) -> None:
         self._max_b = max_b
         self._held: deque[_Held] = deque()
         self._held_b = 0

@@ -5,6 +5,14 @@ Knows nothing and imports nothing; read by the modules beside it.
 
 from typing import Final
 
+BLOCK_S: Final = 20.0
+"""Seconds between block-hash pushes; a real chain's first blocks come every 21 s."""
+HOLD_MAX_B: Final = 16 * 1024 * 1024
+"""Memory for messages held for absent clients; the oldest go first."""
+QUEUE_MAX_B: Final = 64 * 1024 * 1024
+"""Frames waiting for one slow client of the development node; then it is dropped."""
+RPC_MAX_B: Final = 1024 * 1024
+"""Largest JSON-RPC request body."""
 HASHES_KEPT: Final = 16
 """A message may be signed with any of the last block hashes: sixteen blocks of 20 s are far longer than
 anything stays on its way, and still few enough that an invented or ancient hash is noticed."""

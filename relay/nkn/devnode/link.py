@@ -18,7 +18,6 @@ from websockets.protocol import Event
 from relay.nkn.devnode import limits as own
 from relay.nkn.devnode.liveness import Due, Liveness
 from relay.nkn.devnode.registry import Session
-from wire import limits
 
 
 class NodeConnection(ServerConnection):
@@ -81,7 +80,7 @@ class Link:
         if self._connection.silenced:
             return True
         self._queued_b += len(frame)
-        if self._queued_b > limits.DEVNODE_QUEUE_MAX_B:
+        if self._queued_b > own.QUEUE_MAX_B:
             self.cut()
             return False
         self._queue.append(frame)

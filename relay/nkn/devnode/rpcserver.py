@@ -67,7 +67,7 @@ async def _body(
     body = bytearray()
     while isinstance(part := await _next(connection, reader, writer), h11.Data):
         body += part.data
-        if len(body) > limits.DEVNODE_RPC_MAX_B:
+        if len(body) > own.RPC_MAX_B:
             raise h11.RemoteProtocolError("the body is too large")
     return bytes(body)
 

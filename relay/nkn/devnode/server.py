@@ -31,7 +31,6 @@ from relay.nkn.devnode.ports import Ports
 from relay.nkn.devnode.ring import Parcel, Place, Ring
 from relay.nkn.devnode.switchboard import Switchboard
 from relay.nkn.identity import Identity
-from wire import limits
 
 log = logging.getLogger("relay.nkn.devnode")
 _ANY = {"0.0.0.0", "::", ""}
@@ -66,7 +65,7 @@ class DevNode:
         *,
         strict: bool = True,
         faults: Faults | None = None,
-        block_s: float = limits.DEVNODE_BLOCK_S,
+        block_s: float = own.BLOCK_S,
         seed: int | None = None,
         ring: Ring | None = None,
         node_id: bytes | None = None,

@@ -1,0 +1,702 @@
+"""All exchanges of one relay: dialogues of events in and commands out, in order."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.admission import Shares
+from relay.commands import Abort, Command, Note, Probe, Send, Start
+from relay.engine import FEATURES, PROTOCOL, Engine, Station
+from relay.exchange import Manner
+from relay.frames import ALIASES
+from relay.policy import Policy
+from wire import limits
+from wire.errors import upstream_broke, upstream_refused
+from wire.origin import Origin
+
+ALICE, BOB, CAROL = (bytes([number]) * 32 for number in (1, 2, 3))
+NAMES = {ALICE: "alice", BOB: "bob", CAROL: "carol"}
+NDJSON = {"content-type": "application/x-ndjson"}
+DONE = b'{"done":true}\n'
+TERMINAL = {"relay.response.end", "relay.response"}
+
+
+class Desk:
+    """An engine, its clock, and everything it ever sent."""
+
+    def __init__(self, *, workers: int = 4, per_peer: int = 3, queue: int = 8, **rules: Any) -> None:
+        rules.setdefault("targets", {"ollama": Origin.parse("http://127.0.0.1:8080")})
+        self.engine = Engine(
+            Policy(**rules),
+            Shares(workers, per_peer, queue),
+            Manner(keepalive_s=10.0, max_body_b=100, epoch_s=1000.0),
+            Station("relay.ab", "0.1"),
+        )
+        self.now = 100.0
+
+    def hear(self, data: str | bytes, key: bytes = ALICE) -> list[Command]:
+        return self.engine.message(f"{NAMES[key]}.{key.hex()}", key, data, self.now)
+
+    def say(self, event: str, key: bytes = ALICE, **fields: Any) -> list[Command]:
+        return self.hear(json.dumps({"event": event, **fields}), key)
+
+    def ask(self, identifier: Any = "i", key: bytes = ALICE, **req: Any) -> list[Command]:
+        asked = {"path": "/api/chat", "method": "POST", "json": {"model": "m"}, "stream": True} | req
+        return self.say("relay.http", key, id=identifier, req=asked)
+
+    def wait(self, seconds: float) -> list[Command]:
+        self.now += seconds
+        return self.engine.advance(self.now)
+
+
+def frames_of(commands: list[Command]) -> list[dict[str, Any]]:
+    return [json.loads(command.text) for command in commands if isinstance(command, Send)]
+
+
+def short(commands: list[Command]) -> list[str]:
+    """Each command in a word or two; frames by the last word of their event."""
+    found = []
+    for command in commands:
+        match command:
+            case Send():
+                found.append(json.loads(command.text)["event"].rpartition(".")[2])
+            case Start(tag, _):
+                found.append(f"start {tag}")
+            case Abort(tag):
+                found.append(f"abort {tag}")
+            case Probe():
+                found.append("probe")
+            case Note():
+                found.append(f"note {command.event}")
+    return found
+
+
+def only(commands: list[Command]) -> dict[str, Any]:
+    [frame] = frames_of(commands)
+    return frame
+
+
+# -- ping, info, health ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", ["relay.ping", "ping", "PING", "Relay.Ping"])
+def test_ping(event):
+    desk = Desk()
+    commands = desk.say(event, id="p", ts_peer=5)
+    assert short(commands) == ["pong", "note ping"]
+    assert only(commands) == {"event": "relay.pong", "id": "p", "ts": 1_100_000, "addr": "relay.ab", "ts_peer": 5}
+    assert commands[0].dest == f"alice.{ALICE.hex()}"
+    assert commands[0].number is None
+
+
+@pytest.mark.parametrize("event", ["relay.info", "info", "INFO"])
+def test_info(event):
+    desk = Desk(targets={"b": Origin.parse("http://b"), "a": Origin.parse("http://a")}, verify_default=False)
+    commands = desk.say(event, id=1)
+    assert short(commands) == ["info", "note info"]
+    assert only(commands) == {
+        "event": "relay.info",
+        "id": 1,
+        "ts": 1_100_000,
+        "addr": "relay.ab",
+        "services": ["a", "b"],
+        "verify_default": False,
+        "workers": 4,
+        "max_body_b": 100,
+        "version": "0.1",
+        "protocol": PROTOCOL,
+        "features": list(FEATURES),
+        "limits": {
+            "peer_streams": 3,
+            "queue": 8,
+            "message_b": limits.DM_MAX_B,
+            "line_b": limits.LINE_MAX_B,
+            "keepalive_s": 10.0,
+        },
+    }
+
+
+def test_health_is_asked_once_and_answered_to_all_who_wait():
+    desk = Desk(targets={"b": Origin.parse("http://b/x"), "a": Origin.parse("https://a")})
+    commands = desk.say("relay.health", id="h1")
+    assert commands == [Probe({"b": "http://b:80/x", "a": "https://a:443"})]
+    assert desk.say("RELAY.HEALTH", BOB, id="h2") == []
+    services = [{"name": "a", "ok": True, "detail": "HTTP 200"}]
+    answers = desk.engine.probed(services, 101.0)
+    assert [command.dest.partition(".")[0] for command in answers] == ["alice", "bob"]
+    assert frames_of(answers) == [
+        {"event": "relay.health", "id": name, "ts": 1_101_000, "addr": "relay.ab", "services": services}
+        for name in ("h1", "h2")
+    ]
+    assert desk.engine.probed(services, 102.0) == []
+    assert short(desk.say("relay.health", id="h3")) == ["probe"]
+
+
+def test_health_questions_are_bounded():
+    desk = Desk(queue=2)
+    desk.say("relay.health", id=1)
+    desk.say("relay.health", id=2)
+    assert short(desk.say("relay.health", id=3)) == ["note dropped"]
+    assert desk.engine.counts["dropped_health_queue_full"] == 1
+    assert [frame["id"] for frame in frames_of(desk.engine.probed([], 101.0))] == [1, 2]
+
+
+# -- one request ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", ["relay.http", "http.request", "relay.fetch", "HTTP.Request"])
+def test_a_stream_from_request_to_end(event):
+    desk = Desk()
+    req = {"service": "llm", "path": "/api/chat?x", "method": "post", "json": {"model": "m"}, "stream": "lines"}
+    commands = desk.say(event, id="i", req=req)
+    assert short(commands) == ["note request", "start 1"]
+    assert commands[0].fields == {
+        "tag": 1,
+        "peer": "alice.01010101…",
+        "method": "POST",
+        "path": "/api/chat",
+        "service": "ollama",
+    }
+    request = commands[1].request
+    assert (request.url, request.method) == ("http://127.0.0.1:8080/api/chat?x", "POST")
+    assert (request.body, request.stream.wanted, request.stream.lines) == (b'{"model":"m"}', True, True)
+
+    commands = desk.engine.head(1, 200, NDJSON, 100.1)
+    assert short(commands) == ["note head", "begin"]
+    assert commands[1].dest == f"alice.{ALICE.hex()}"
+    assert (commands[1].tag, commands[1].number) == (1, 1)
+    commands = desk.engine.data(1, b'{"a":1}\n', 100.2)
+    assert [(command.tag, command.number) for command in commands] == [(1, 2)]
+    assert desk.engine.data(1, DONE, 100.21) == []
+    assert desk.engine.due_at() == pytest.approx(100.29)
+    assert short(desk.engine.acknowledged(1, 2, 100.22)) == ["lines"]
+    commands = desk.engine.eof(1, 100.3)
+    assert short(commands) == ["end", "note end", "abort 1"]
+    assert only(commands)["ok"] is True
+    assert commands[1].fields == {"tag": 1, "code": "ok"}
+    assert desk.engine.closed(1, 100.4) == []
+    assert desk.engine.due_at() is None
+    assert desk.engine.counts == Counter(event_http=1, ended_ok=1)
+
+
+def test_the_answer_goes_where_the_question_came_from():
+    desk = Desk()
+    src = f"some.name.{BOB.hex()}"
+    data = json.dumps({"event": "http.request", "id": 1, "req": {"path": "/api/tags"}})
+    desk.engine.message(src, BOB, data, 100.0)
+    desk.engine.head(1, 200, {}, 100.0)
+    assert [command.dest for command in desk.engine.eof(1, 100.0) if isinstance(command, Send)] == [src]
+
+
+def test_an_answer_without_stream():
+    desk = Desk()
+    assert short(desk.ask(stream=None)) == ["note request", "start 1"]
+    assert short(desk.engine.head(1, 200, {"content-type": "application/json"}, 100.0)) == ["note head"]
+    assert desk.engine.data(1, b'{"a":1}', 100.0) == []
+    commands = desk.engine.eof(1, 100.0)
+    assert short(commands) == ["response", "note end", "abort 1"]
+    assert only(commands)["json"] == {"a": 1}
+
+
+def test_an_answer_over_the_limit_is_cut_and_its_upstream_closed():
+    desk = Desk()
+    desk.ask(stream=False)
+    desk.engine.head(1, 200, {}, 100.0)
+    commands = desk.engine.data(1, b"x" * 101, 100.0)
+    assert short(commands) == ["response", "note end", "abort 1"]
+    frame = only(commands)
+    assert (frame["truncated"], len(base64.b64decode(frame["body_b64"]))) == (True, 100)
+    assert desk.engine.data(1, b"x", 100.0) == []
+    assert desk.engine.eof(1, 100.0) == []
+
+
+def test_the_header_asks_for_a_stream_too_and_does_not_go_on():
+    desk = Desk()
+    commands = desk.ask(stream=None, headers={"x-relay-STREAM": "chunks", "X-A": "b"})
+    assert commands[1].request.stream.wanted
+    assert commands[1].request.headers == {"X-A": "b", "Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("fault", [upstream_refused("no one there"), upstream_broke("it broke")])
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_upstream_that_fails_ends_the_stream(fault, begun):
+    desk = Desk()
+    desk.ask()
+    if begun:
+        desk.engine.head(1, 200, NDJSON, 100.0)
+    commands = desk.engine.failed(1, fault, 100.0)
+    assert short(commands) == ["end", "note end", "abort 1"]
+    frame = only(commands)
+    assert (frame["ok"], frame["code"], frame["error"]) == (False, fault.code, fault.detail)
+    assert desk.engine.closed(1, 100.0) == []
+    assert desk.engine.counts[f"ended_{fault.code}"] == 1
+
+
+def test_a_stream_without_its_end_mark_is_told_apart():
+    desk = Desk()
+    desk.ask()
+    desk.engine.head(1, 200, NDJSON, 100.0)
+    desk.engine.data(1, b'{"done":false}\n', 100.0)
+    frame = only(desk.engine.eof(1, 100.0))
+    assert (frame["ok"], frame["code"], frame["done_seen"]) == (False, "upstream_broke", False)
+
+
+def test_a_worker_that_ends_without_a_result_still_ends_the_stream():
+    desk = Desk()
+    desk.ask()
+    commands = desk.engine.closed(1, 100.0)
+    assert short(commands) == ["end", "note end"]
+    assert only(commands)["code"] == "internal"
+    assert desk.engine.statistics()["running"] == 0
+
+
+def test_a_timeout_frees_the_upstream():
+    desk = Desk()
+    desk.ask(timeout_ms=5000)
+    assert desk.engine.due_at() == 105.0
+    assert desk.wait(4.9) == []
+    commands = desk.wait(0.1)
+    assert short(commands) == ["end", "note end", "abort 1"]
+    assert only(commands)["code"] == "timeout"
+    assert desk.engine.due_at() is None
+
+
+def test_keepalives_before_begin():
+    desk = Desk()
+    desk.ask(timeout_ms=60_000)
+    assert desk.engine.due_at() == 110.0
+    commands = desk.wait(10.0)
+    assert [(command.tag, command.number) for command in commands] == [(1, None)]
+    assert only(commands)["state"] == "loading"
+    desk.engine.head(1, 200, NDJSON, 115.0)
+    desk.now = 115.0
+    assert only(desk.wait(10.0))["state"] == "generating"
+
+
+# -- cancel ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_cancel_while_running(begun):
+    desk = Desk()
+    desk.ask("i")
+    if begun:
+        desk.engine.head(1, 200, NDJSON, 100.0)
+        desk.engine.data(1, b"a\n", 100.0)
+        desk.engine.data(1, b"b\n", 100.0)
+    commands = desk.say("relay.cancel", id="i")
+    assert short(commands) == [*(["lines"] if begun else []), "end", "note end", "abort 1"]
+    end = frames_of(commands)[-1]
+    assert (end["ok"], end["code"], end["truncated"], end["last_seq"]) == (False, "cancelled", begun, 2 * begun)
+    assert desk.engine.statistics()["running"] == 1
+    assert desk.engine.data(1, b"c\n", 100.0) == []
+    assert desk.engine.closed(1, 100.0) == []
+    assert desk.engine.statistics()["running"] == 0
+
+
+def test_cancel_while_queued_never_starts_it():
+    desk = Desk(workers=1, per_peer=1)
+    desk.ask("a")
+    desk.ask("b")
+    commands = desk.say("Relay.Cancel", id="b")
+    assert short(commands) == ["end", "note end"]
+    assert only(commands)["code"] == "cancelled"
+    assert desk.engine.statistics()["waiting"] == 0
+    assert desk.engine.closed(1, 100.0) != []
+    assert desk.engine.due_at() is None
+
+
+@pytest.mark.parametrize("identifier", ["other", None, 1, ["i"]])
+def test_cancel_of_what_is_not_there_is_counted(identifier):
+    desk = Desk()
+    desk.ask("i")
+    assert short(desk.say("relay.cancel", id=identifier)) == ["note dropped"]
+    assert desk.engine.counts["dropped_cancel_of_unknown_id"] == 1
+    assert desk.engine.statistics()["running"] == 1
+
+
+def test_only_the_key_that_asked_can_cancel():
+    desk = Desk()
+    desk.ask("i", ALICE)
+    assert short(desk.say("relay.cancel", BOB, id="i")) == ["note dropped"]
+    assert short(desk.say("relay.cancel", ALICE, id="i")) == ["end", "note end", "abort 1"]
+    assert short(desk.say("relay.cancel", ALICE, id="i")) == ["note dropped"]
+
+
+# -- admission ------------------------------------------------------------------------------
+
+
+def test_one_key_never_holds_every_worker():
+    desk = Desk(workers=3, per_peer=2)
+    assert [short(desk.ask(f"a{number}"))[-1] for number in range(3)] == ["start 1", "start 2", "note request"]
+    assert short(desk.ask("b", BOB))[-1] == "start 4"
+    assert short(desk.ask("c", CAROL)) == ["note request"]
+    assert short(desk.engine.closed(4, 100.0))[-1] == "start 5"
+    assert short(desk.engine.closed(1, 100.0))[-1] == "start 3"
+
+
+def test_those_who_wait_hear_their_place_and_are_started_in_order():
+    desk = Desk(workers=1, per_peer=1)
+    desk.ask("a", ALICE)
+    desk.ask("b", BOB)
+    desk.ask("c", CAROL)
+    desk.engine.head(1, 200, NDJSON, 109.0)
+    commands = desk.wait(10.0)
+    assert [(command.dest.partition(".")[0], frame["state"], frame["position"]) for command, frame in zip(
+        commands, frames_of(commands), strict=True
+    )] == [("bob", "queued", 1), ("carol", "queued", 2)]
+    desk.engine.eof(1, 110.0)
+    assert short(desk.engine.closed(1, 110.0)) == ["start 2"]
+    commands = desk.wait(10.0)
+    assert [(frame["state"], frame.get("position")) for frame in frames_of(commands)] == [
+        ("loading", None),
+        ("queued", 1),
+    ]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_when_the_queue_is_full_the_answer_is_busy_and_when_to_come_back(stream):
+    desk = Desk(workers=1, per_peer=1, queue=1)
+    desk.ask("a", ALICE)
+    desk.ask("b", BOB)
+    commands = desk.ask("c", CAROL, stream=stream)
+    assert short(commands) == ["end" if stream else "response", "note refused"]
+    frame = only(commands)
+    assert (frame["id"], frame["ok"], frame["code"]) == ("c", False, "busy")
+    assert frame["retry_after_ms"] == limits.RETRY_AFTER_MS
+    assert desk.engine.counts["refused_busy"] == 1
+    desk.engine.closed(1, 100.0)
+    assert short(desk.ask("c", CAROL)) == ["note request"]
+
+
+def test_waiting_for_ever_is_refused_as_busy():
+    desk = Desk(workers=1, per_peer=1)
+    desk.ask("a", timeout_ms=10**7)
+    desk.ask("b", BOB)
+    commands = desk.wait(limits.QUEUE_WAIT_S)
+    ends = [frame for frame in frames_of(commands) if frame["event"] == "relay.response.end"]
+    assert [(frame["id"], frame["code"]) for frame in ends] == [("b", "busy")]
+    assert desk.engine.statistics()["waiting"] == 0
+    assert "abort 2" not in short(commands)
+
+
+# -- ids --------------------------------------------------------------------------------------
+
+
+def test_a_repeated_id_is_not_executed_again_while_it_runs():
+    desk = Desk(workers=2, per_peer=1)
+    desk.ask("i")
+    assert short(desk.ask("i")) == ["note dropped"]
+    desk.ask("queued")
+    assert short(desk.ask("queued")) == ["note dropped"]
+    assert desk.engine.counts["dropped_repeated_while_running"] == 2
+    assert (desk.engine.statistics()["running"], desk.engine.statistics()["waiting"]) == (1, 1)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_repeated_id_is_refused_as_replayed_after_its_end(stream):
+    desk = Desk()
+    desk.ask("i")
+    desk.say("relay.cancel", id="i")
+    for _ in range(2):
+        commands = desk.ask("i", stream=stream)
+        assert short(commands) == ["end" if stream else "response", "note refused"]
+        assert (only(commands)["code"], only(commands)["ok"]) == ("replayed", False)
+    desk.engine.closed(1, 100.0)
+    assert only(desk.ask("i"))["code"] == "replayed"
+    desk.now += limits.ANSWERED_TTL_S - 0.001
+    assert only(desk.ask("i"))["code"] == "replayed"
+    desk.now += 0.001
+    assert short(desk.ask("i"))[0] == "note request"
+
+
+def test_ids_of_two_keys_and_of_two_kinds_do_not_collide():
+    desk = Desk(workers=4)
+    started = [desk.ask("1", ALICE), desk.ask("1", BOB), desk.ask(1, ALICE)]
+    assert [short(commands)[-1] for commands in started] == ["start 1", "start 2", "start 3"]
+    desk.say("relay.cancel", BOB, id="1")
+    desk.engine.closed(2, 100.0)
+    assert only(desk.say("relay.cancel", ALICE, id="1"))["id"] == "1"
+    assert only(desk.ask("1", BOB))["code"] == "replayed"
+
+
+def test_a_refused_id_may_be_used_again():
+    desk = Desk()
+    assert only(desk.ask("i", path="/api/pull"))["code"] == "denied"
+    assert short(desk.ask("i")) == ["note request", "start 2"]
+
+
+def test_only_so_many_ended_ids_are_remembered(monkeypatch):
+    monkeypatch.setattr(limits, "ANSWERED_MAX", 3)
+    desk = Desk()
+    for number in range(4):
+        desk.ask(number)
+        desk.say("relay.cancel", id=number)
+        desk.engine.closed(number + 1, desk.now)
+    assert only(desk.ask(3))["code"] == "replayed"
+    assert short(desk.ask(0))[-1].startswith("start")
+
+
+@pytest.mark.parametrize(
+    "identifier", ["x" * 257, "\ud800", 1.5, True, ["i"], {"a": 1}, 2**53, None]
+)
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_bad_id_is_a_bad_request_without_id(identifier, stream):
+    desk = Desk()
+    commands = desk.ask(identifier, stream=stream)
+    assert short(commands) == ["end" if stream else "response", "note refused"]
+    frame = only(commands)
+    assert ("id" in frame, frame["ok"], frame["code"]) == (False, False, "bad_request")
+    assert "id" in frame["error"]
+
+
+# -- refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("req", "code", "status"),
+    [
+        ({"service": "nope"}, "bad_request", 400),
+        ({"path": "//evil.example/"}, "bad_request", 400),
+        ({"path": "/api/pull"}, "denied", 403),
+        ({"url": "http://evil.example/api/chat"}, "denied", 403),
+        ({"json": {"model": "x:cloud"}}, "denied", 403),
+        ({"json": {}, "data": "x"}, "bad_request", 400),
+        ({"timeout_ms": 0}, "bad_request", 400),
+        ({"headers": {"X": "a\r\nb"}}, "bad_request", 400),
+    ],
+)
+def test_what_the_policy_refuses_is_answered_in_the_manner_that_was_asked(req, code, status):
+    desk = Desk()
+    commands = desk.ask(stream="dm", **req)
+    assert short(commands) == ["end", "note refused"]
+    frame = only(commands)
+    assert (frame["ok"], frame["code"], frame["last_seq"], frame["bytes"]) == (False, code, 0, 0)
+    assert (frame["truncated"], frame["t_ms"]) == (False, 0)
+    frame = only(desk.ask(stream="no", **req))
+    assert (frame["event"], frame["ok"], frame["status"]) == ("relay.response", False, status)
+    assert (frame["code"], frame["headers"], frame["truncated"]) == (code, {}, False)
+    assert desk.engine.counts[f"refused_{code}"] == 2
+    assert desk.engine.statistics()["running"] == 0
+
+
+def test_a_url_on_a_target_is_accepted():
+    commands = Desk().ask(url="http://127.0.0.1:8080/api/chat", path=None)
+    assert commands[1].request.url == "http://127.0.0.1:8080/api/chat"
+
+
+def test_verify_false_is_honoured_or_refused():
+    assert Desk().ask(verify=False)[1].request.verify is False
+    assert Desk().ask(insecure_tls=True)[1].request.verify is False
+    assert Desk().ask()[1].request.verify is True
+    assert only(Desk(allow_unverified=False).ask(verify=False))["code"] == "denied"
+
+
+def test_a_note_of_a_refusal_is_one_printable_line():
+    desk = Desk()
+    note = desk.ask(service="\x1b[2J\n" * 50)[-1]
+    assert note.event == "refused"
+    assert note.fields["why"].isprintable()
+
+
+def test_strangers_get_silence_and_are_counted():
+    desk = Desk(allow_peers=frozenset({ALICE}))
+    for event in ALIASES:
+        assert short(desk.say(event, BOB, id="i", req={"path": "/api/tags"})) == ["note dropped"]
+    assert short(desk.hear("junk", BOB)) == ["note dropped"]
+    assert desk.engine.counts == Counter(dropped_stranger=len(ALIASES) + 1)
+    assert short(desk.say("ping", ALICE)) == ["pong", "note ping"]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("junk", "not_json"),
+        (b"\xff", "not_json"),
+        ("[]", "not_json"),
+        ('{"event":"ping","x":NaN}', "not_json"),
+        ("{}", "unknown_event"),
+        ('{"event":"relay.response.end","id":"i"}', "unknown_event"),
+        ('{"event":"relay.selfprobe"}', "unknown_event"),
+        (b" " * (limits.DM_MAX_B + 1), "too_large"),
+    ],
+)
+def test_what_is_no_event_is_dropped_and_counted(data, reason):
+    desk = Desk()
+    commands = desk.hear(data)
+    assert short(commands) == ["note dropped"]
+    assert commands[0].fields == {"peer": "alice.01010101…", "reason": reason}
+    assert desk.engine.counts == Counter({f"dropped_{reason}": 1})
+
+
+# -- the end of the relay -----------------------------------------------------------------------
+
+
+def test_stopping_ends_what_runs_and_what_waits_and_refuses_what_comes():
+    desk = Desk(workers=1, per_peer=1)
+    desk.ask("a")
+    desk.ask("b", BOB)
+    desk.ask("c", CAROL, stream=False)
+    desk.engine.head(1, 200, NDJSON, 100.0)
+    commands = desk.engine.stop(101.0)
+    assert short(commands) == ["end", "note end", "abort 1", "end", "note end", "response", "note end"]
+    assert [frame["code"] for frame in frames_of(commands)] == ["shutdown"] * 3
+    assert desk.engine.stop(101.0) == []
+    assert only(desk.ask("d"))["code"] == "shutdown"
+    assert desk.engine.closed(1, 102.0) == []
+    assert desk.engine.due_at() is None
+    assert short(desk.say("ping")) == ["pong", "note ping"]
+
+
+def test_events_of_unknown_or_ended_requests_give_no_frames():
+    desk = Desk()
+    desk.ask("i")
+    desk.say("relay.cancel", id="i")
+    for tag in (1, 99):
+        assert frames_of(desk.engine.head(tag, 200, {}, 100.0)) == []
+        assert desk.engine.data(tag, b"x", 100.0) == []
+        assert desk.engine.eof(tag, 100.0) == []
+        assert desk.engine.failed(tag, upstream_broke("x"), 100.0) == []
+        assert desk.engine.acknowledged(tag, 5, 100.0) == []
+        assert desk.engine.closed(tag, 100.0) == []
+    assert desk.engine.statistics()["running"] == 0
+
+
+def test_statistics_tell_the_ledger():
+    desk = Desk(workers=1, per_peer=1)
+    desk.ask("a")
+    desk.ask("b")
+    desk.say("ping")
+    desk.say("nonsense")
+    assert desk.engine.statistics() == {
+        "event_http": 2,
+        "event_ping": 1,
+        "dropped_unknown_event": 1,
+        "running": 1,
+        "waiting": 1,
+        "peak_waiting": 1,
+    }
+
+
+# -- promises ---------------------------------------------------------------------------------
+
+NASTY: list[Any] = [
+    None, True, False, 0, -1, 1.5, float("inf"), 2**63, 10**400, "", "i", "\ud800", "\0", "x" * 300, [], {}, [[]],
+    {"a": None}, "true", "lines", "ollama", "//evil", "/api/chat", "/api/tags", "POST", "http://127.0.0.1:8080/",
+    "http://evil/", {"X-Relay-Stream": "1"}, {"Host": "a\r\nb"}, {"model": "x:cloud"}, "e30=", "{}",
+]  # fmt: skip
+VALUE = st.sampled_from(NASTY)
+REQ = st.dictionaries(
+    st.sampled_from(
+        "service path url method headers json body_b64 data timeout_ms verify insecure_tls stream".split()
+    ),
+    VALUE,
+    max_size=7,
+)
+MESSAGE = st.fixed_dictionaries(
+    {"event": st.sampled_from([*ALIASES, "RELAY.HTTP"])},
+    optional={"id": VALUE, "req": REQ | VALUE, "ts_peer": VALUE, "ts": VALUE},
+)
+
+
+def write(value: Any) -> str:
+    return json.dumps(value).replace("Infinity", "1e999")
+
+
+@given(st.lists(MESSAGE | st.text() | st.binary(), min_size=1, max_size=8))
+def test_no_message_raises_and_each_gets_at_most_one_terminal_frame(messages):
+    desk = Desk(workers=2, per_peer=1, queue=2)
+    open_requests = 0
+    for message in messages:
+        commands = desk.hear(write(message) if isinstance(message, dict) else message)
+        frames = frames_of(commands)
+        assert sum(frame["event"] in TERMINAL for frame in frames) <= 1
+        assert all("\n" not in command.text for command in commands if isinstance(command, Send))
+        for command in commands:
+            if isinstance(command, Send):
+                assert command.text.encode().decode() == command.text
+                json.loads(command.text, parse_constant=pytest.fail)
+            if isinstance(command, Note):
+                assert all(str(value).isprintable() for value in command.fields.values())
+        open_requests += "note request" in short(commands)
+    ledger = desk.engine.counts
+    heard = sum(count for name, count in ledger.items() if name.startswith("event_"))
+    dropped = ledger["dropped_not_json"] + ledger["dropped_unknown_event"]
+    assert heard + dropped == len(messages)
+    ended = len([frame for frame in frames_of(desk.engine.stop(desk.now)) if frame["event"] in TERMINAL])
+    cancelled = ledger["ended_cancelled"]
+    assert ended == open_requests - cancelled
+    assert ledger["event_http"] == (
+        open_requests
+        + ledger["dropped_repeated_while_running"]
+        + sum(count for name, count in ledger.items() if name.startswith("refused_"))
+    )
+
+
+OPS = st.lists(
+    st.tuples(
+        st.sampled_from(["ask", "head", "data", "eof", "failed", "closed", "ack", "cancel", "advance"]),
+        st.integers(0, 5),
+        st.integers(0, 2),
+    ),
+    max_size=40,
+)
+
+
+@given(OPS)
+def test_any_life_of_a_relay_gives_every_request_exactly_one_end_and_nothing_after(ops):
+    desk = Desk(workers=2, per_peer=1, queue=4)
+    engine, keys = desk.engine, (ALICE, BOB, CAROL)
+    started: list[int] = []
+    opened: list[tuple[str, Any]] = []
+    ended: Counter[tuple[str, Any]] = Counter()
+
+    def take(commands: list[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Start):
+                started.append(command.tag)
+                assert len(started) <= 2
+            if isinstance(command, Send):
+                frame = json.loads(command.text)
+                name = (command.dest, frame.get("id"))
+                assert not ended[name]
+                ended[name] += frame["event"] in TERMINAL
+
+    for step, (what, number, who) in enumerate(ops):
+        tag = started[number % len(started)] if started else 0
+        if what == "ask":
+            commands = desk.ask(number, keys[who], stream=bool(step % 2))
+            if "note request" in short(commands):
+                opened.append((f"{NAMES[keys[who]]}.{keys[who].hex()}", number))
+                take(commands)
+        elif what == "cancel":
+            take(desk.say("relay.cancel", keys[who], id=number))
+        elif what == "advance":
+            take(desk.wait(number * 3))
+        elif what == "head":
+            take(engine.head(tag, 200, NDJSON, desk.now))
+        elif what == "data":
+            take(engine.data(tag, b"x\n" * number, desk.now))
+        elif what == "eof":
+            take(engine.eof(tag, desk.now))
+        elif what == "failed":
+            take(engine.failed(tag, upstream_broke("x"), desk.now))
+        elif what == "ack":
+            take(engine.acknowledged(tag, number, desk.now))
+        elif tag:
+            started.remove(tag)
+            take(engine.closed(tag, desk.now))
+    take(engine.stop(desk.now))
+    while started:
+        take(engine.closed(started.pop(), desk.now))
+    assert len(set(opened)) == len(opened)
+    assert ended == Counter(opened)
+    assert (engine.statistics()["running"], engine.statistics()["waiting"]) == (0, 0)
+    assert engine.due_at() is None
