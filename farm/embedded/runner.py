@@ -143,8 +143,13 @@ class Runner:
     async def _load(self) -> Engine:
         key = secrets.token_urlsafe(24)
         environment = self.plan.environment(os.environ, root=_ROOT, key=key)
-        child = await Child.start(self.plan.argv(sys.executable), environment)
-        self.spawned.set()
+        try:
+            child = await Child.start(self.plan.argv(sys.executable), environment)
+        except OSError as error:
+            self._loading = None
+            raise OurFault("engine", f"the engine's process cannot be started: {error.strerror}") from error
+        finally:
+            self.spawned.set()
         try:
             from farm.embedded.channel import Channel  # while the child is loading, not before
 

@@ -21,7 +21,6 @@ from relay.nkn.identity import Identity
 from relay.nkn.session import Dead, Moved, NodeInfo, NodeSession, Ping, Pong, Ready, Refused, Say, Step
 from wire import limits
 
-
 _TICK_MIN_S = 0.01
 
 
