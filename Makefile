@@ -28,19 +28,19 @@ bench: .venv/run
 	@$(BIN)/python bench/line.py $(ARGS)
 
 .venv/run: requirements/run.txt
-	@$(PYTHON) scripts/prepare.py .venv
+	@$(PYTHON) scripts/prepare.py venv .venv
 	@echo "installing what the relay and the farm need (once, about 70 MB)"
-	@$(BIN)/python -m pip install --quiet --progress-bar off --require-hashes --no-deps -r requirements/run.txt
+	@$(PYTHON) scripts/prepare.py pip .venv requirements/run.txt
 	@touch $@
 
 .venv/test: .venv/run requirements/test.txt
 	@echo "installing what the tests need (once)"
-	@$(BIN)/python -m pip install --quiet --progress-bar off --require-hashes --no-deps -r requirements/test.txt
+	@$(PYTHON) scripts/prepare.py pip .venv requirements/test.txt
 	@touch $@
 
 .PHONY: node_modules
 node_modules:
-	@$(PYTHON) scripts/prepare.py --node tests/interop
+	@$(PYTHON) scripts/prepare.py node tests/interop
 
 ## New pins for requirements/*.txt, and new code from messages.proto (for maintainers).
 pins: .venv/run

@@ -1,6 +1,8 @@
-"""Makes `.venv`, or installs the npm packages of the interop tests; says in a sentence what is missing.
+"""Makes `.venv`, fills it, installs npm packages of the tests; says in a sentence what is missing.
 
 Called by the Makefile with the system's Python, so it uses the standard library alone and an old syntax.
+
+    prepare.py venv FOLDER · prepare.py pip FOLDER REQUIREMENTS · prepare.py node FOLDER
 """
 
 import os
@@ -9,14 +11,49 @@ import subprocess
 import sys
 
 
-def venv(path):
-    """A virtual environment with pip, or exit code 1 and the command that makes it possible."""
+def venv(folder):
+    """A virtual environment with pip."""
     if sys.version_info < (3, 11):
         found = "%d.%d" % sys.version_info[:2]
-        return "Python 3.11 or newer is needed, this is %s. Name another: make PYTHON=python3.12 …" % found
-    if subprocess.call([sys.executable, "-m", "venv", path], stderr=subprocess.DEVNULL) != 0:
+        return "Python 3.11 or newer is needed, this is %s. Name another: make PYTHON=python3.12 ..." % found
+    if subprocess.call([sys.executable, "-m", "venv", folder], stderr=subprocess.DEVNULL) != 0:
         return "python3 lacks its venv module. Debian, Ubuntu: apt-get install python3-venv"
     return None
+
+
+def pip(folder, requirements):
+    """Install pinned requirements with a line of progress; what pip complains of is passed on."""
+    with open(requirements) as lines:
+        total = sum(1 for line in lines if "==" in line and not line.startswith((" ", "#")))
+    words = ["--require-hashes", "--no-deps", "--progress-bar", "off", "--retries", "2"]
+    child = subprocess.Popen(
+        [os.path.join(folder, "bin", "python"), "-m", "pip", "install", *words, "-r", requirements],
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    done = 0
+    for line in child.stdout:
+        if line.startswith(("Collecting ", "Requirement already satisfied: ")):
+            done += 1
+            progress("package", done, total, line.split(": ")[-1].split("==")[0].split(" ")[-1].strip())
+        elif line.startswith("Installing collected"):
+            progress("unpacking", total, total, "")
+    if child.wait() != 0:
+        return (
+            "the packages of %s could not be installed; pip says why above. Is the network up?" % requirements
+        )
+    progress("installed", total, total, "\n")
+    return None
+
+
+def progress(what, done, total, name):
+    """A bar on a terminal, some lines elsewhere."""
+    if sys.stderr.isatty():
+        bar = "#" * (20 * done // total)
+        sys.stderr.write("\r%-10s [%-20s] %d/%d %-40.40s" % (what, bar, done, total, name))
+    elif what != "package" or done % 10 == 1:
+        sys.stderr.write("%s %d/%d %s\n" % (what, done, total, name.strip()))
+    sys.stderr.flush()
 
 
 def node(folder):
@@ -26,7 +63,7 @@ def node(folder):
     if os.path.exists(done) and os.path.getmtime(done) >= os.path.getmtime(lock):
         return None
     if shutil.which("npm") is None:
-        sys.stderr.write("node and npm are missing: tests with the official SDK are skipped. ")
+        sys.stderr.write("node and npm are missing: tests with the official SDK will be skipped. ")
         sys.stderr.write("Debian, Ubuntu: apt-get install nodejs npm\n")
         return None
     sys.stderr.write("installing the official nkn-sdk as a test peer (once)\n")
@@ -37,7 +74,7 @@ def node(folder):
 
 
 if __name__ == "__main__":
-    fault = node(sys.argv[2]) if sys.argv[1] == "--node" else venv(sys.argv[1])
+    fault = {"venv": venv, "pip": pip, "node": node}[sys.argv[1]](*sys.argv[2:])
     if fault:
-        sys.stderr.write(fault + "\n")
+        sys.stderr.write("\n%s\n" % fault)
         sys.exit(1)

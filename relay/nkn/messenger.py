@@ -50,7 +50,9 @@ class Messenger:
         raw = bytes.fromhex(seed) if isinstance(seed, str) else seed
         self._identity = Identity(os.urandom(32) if raw is None else raw)
         self.identifier = identifier
-        self.addr = nkn_address.join(identifier, self._identity.public_key.hex())
+        self.addr = nkn_address.normalise(nkn_address.join(identifier, self._identity.public_key.hex()))
+        if nkn_address.split_prefix(self.addr)[0] is not None:
+            raise nkn_address.AddressError("an identifier must not begin with a part's prefix such as __0__.")
         self._response_timeout = response_timeout
         self._holding = msg_holding_seconds
         self._encrypt = encrypt
@@ -100,8 +102,8 @@ class Messenger:
 
     async def close(self) -> None:
         """Leave the network; whoever waits for a reply gets a time-out."""
-        await self._delivery.close()
         await self._links.close()
+        await self._delivery.close()
 
     async def wait_connected(self, timeout: float | None = None) -> None:
         """Return once one part is connected; TimeoutError after `timeout` seconds."""

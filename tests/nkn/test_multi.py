@@ -128,6 +128,24 @@ def test_acknowledgements_are_expected_only_on_parts_that_heard_the_peer():
     assert not table.knows("someone else", 1)
 
 
+def test_a_part_that_is_made_anew_expects_acknowledgements_only_of_peers_heard_since():
+    table = routes((1, 1), (2, 2))
+    table.forget(1)
+    assert [table.knows(PEER, index) for index in (1, 2)] == [False, True]
+    assert (1, 1) in table.towards(PEER, ALL)  # it is still tried there
+    table.heard(PEER, 1, 1)
+    assert table.knows(PEER, 1)
+
+
+def test_the_same_for_a_peer_without_parts():
+    table = routes((1, None))
+    table.forget(1)
+    assert not table.knows(PEER, 1)
+    assert table.towards(PEER, ALL) == [(1, ORIGINAL)]
+    table.heard(PEER, 1, None)
+    assert table.knows(PEER, 1)
+
+
 def test_the_peers_remembered_are_bounded_and_the_longest_silent_goes_first(monkeypatch):
     monkeypatch.setattr(limits, "SHARED_KEYS_MAX", 2)
     for prefix in (None, 0):

@@ -21,7 +21,16 @@ CLOUD_NAMES = [
     "registry.ollama.ai/library/gpt-oss:120b-cloud",
     "gpt-oss-cloud",
 ]
-LOCAL_NAMES = ["smollm2:135m", "cloud", "cloudy:7b", "gpt-oss:cloud-7b", "my-cloud:latest", "a:cloud:local", "", "\u00fc"]
+LOCAL_NAMES = [
+    "smollm2:135m",
+    "cloud",
+    "cloudy:7b",
+    "gpt-oss:cloud-7b",
+    "my-cloud:latest",
+    "a:cloud:local",
+    "",
+    "\u00fc",
+]
 
 
 def body(name: str, key: str = "model") -> bytes:

@@ -91,7 +91,13 @@ def test_ping(event):
     desk = Desk()
     commands = desk.say(event, id="p", ts_peer=5)
     assert short(commands) == ["pong", "note ping"]
-    assert only(commands) == {"event": "relay.pong", "id": "p", "ts": 1_100_000, "addr": "relay.ab", "ts_peer": 5}
+    assert only(commands) == {
+        "event": "relay.pong",
+        "id": "p",
+        "ts": 1_100_000,
+        "addr": "relay.ab",
+        "ts_peer": 5,
+    }
     assert commands[0].dest == f"alice.{ALICE.hex()}"
     assert commands[0].number is None
 
@@ -154,7 +160,13 @@ def test_health_questions_are_bounded():
 @pytest.mark.parametrize("event", ["relay.http", "http.request", "relay.fetch", "HTTP.Request"])
 def test_a_stream_from_request_to_end(event):
     desk = Desk()
-    req = {"service": "llm", "path": "/api/chat?x", "method": "post", "json": {"model": "m"}, "stream": "lines"}
+    req = {
+        "service": "llm",
+        "path": "/api/chat?x",
+        "method": "post",
+        "json": {"model": "m"},
+        "stream": "lines",
+    }
     commands = desk.say(event, id="i", req=req)
     assert short(commands) == ["note request", "start 1"]
     assert commands[0].fields == {
@@ -294,7 +306,12 @@ def test_cancel_while_running(begun):
     commands = desk.say("relay.cancel", id="i")
     assert short(commands) == [*(["lines"] if begun else []), "end", "note end", "abort 1"]
     end = frames_of(commands)[-1]
-    assert (end["ok"], end["code"], end["truncated"], end["last_seq"]) == (False, "cancelled", begun, 2 * begun)
+    assert (end["ok"], end["code"], end["truncated"], end["last_seq"]) == (
+        False,
+        "cancelled",
+        begun,
+        2 * begun,
+    )
     assert desk.engine.statistics()["running"] == 1
     assert desk.engine.data(1, b"c\n", 100.0) == []
     assert desk.engine.closed(1, 100.0) == []
@@ -335,7 +352,11 @@ def test_only_the_key_that_asked_can_cancel():
 
 def test_one_key_never_holds_every_worker():
     desk = Desk(workers=3, per_peer=2)
-    assert [short(desk.ask(f"a{number}"))[-1] for number in range(3)] == ["start 1", "start 2", "note request"]
+    assert [short(desk.ask(f"a{number}"))[-1] for number in range(3)] == [
+        "start 1",
+        "start 2",
+        "note request",
+    ]
     assert short(desk.ask("b", BOB))[-1] == "start 4"
     assert short(desk.ask("c", CAROL)) == ["note request"]
     assert short(desk.engine.closed(4, 100.0))[-1] == "start 5"
@@ -349,9 +370,10 @@ def test_those_who_wait_hear_their_place_and_are_started_in_order():
     desk.ask("c", CAROL)
     desk.engine.head(1, 200, NDJSON, 109.0)
     commands = desk.wait(10.0)
-    assert [(command.dest.partition(".")[0], frame["state"], frame["position"]) for command, frame in zip(
-        commands, frames_of(commands), strict=True
-    )] == [("bob", "queued", 1), ("carol", "queued", 2)]
+    assert [
+        (command.dest.partition(".")[0], frame["state"], frame["position"])
+        for command, frame in zip(commands, frames_of(commands), strict=True)
+    ] == [("bob", "queued", 1), ("carol", "queued", 2)]
     desk.engine.eof(1, 110.0)
     assert short(desk.engine.closed(1, 110.0)) == ["start 2"]
     commands = desk.wait(10.0)
@@ -444,9 +466,7 @@ def test_only_so_many_ended_ids_are_remembered(monkeypatch):
     assert short(desk.ask(0))[-1].startswith("start")
 
 
-@pytest.mark.parametrize(
-    "identifier", ["x" * 257, "\ud800", 1.5, True, ["i"], {"a": 1}, 2**53, None]
-)
+@pytest.mark.parametrize("identifier", ["x" * 257, "\ud800", 1.5, True, ["i"], {"a": 1}, 2**53, None])
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_bad_id_is_a_bad_request_without_id(identifier, stream):
     desk = Desk()

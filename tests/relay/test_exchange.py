@@ -251,7 +251,12 @@ def test_a_stream_without_its_end_mark_is_not_whole(make_request, path):
     life.exchange.data(b'{"done":false}\n', 100.0)
     outs = life.exchange.eof(101.0)
     end = frames_of(outs)[-1]
-    assert (end["ok"], end["code"], end["truncated"], end["done_seen"]) == (False, "upstream_broke", True, False)
+    assert (end["ok"], end["code"], end["truncated"], end["done_seen"]) == (
+        False,
+        "upstream_broke",
+        True,
+        False,
+    )
     assert "end mark" in end["error"]
 
 
@@ -471,7 +476,9 @@ def test_an_error_status_without_stream_is_an_answer_like_others(make_request):
     assert (answer["ok"], answer["status"], answer["json"]) == (False, 404, {"error": "no"})
 
 
-@pytest.mark.parametrize("pieces", [[b"abcdef"], [b"abc", b"def"], [b"abcd", b"e"], [b"a", b"b", b"c", b"d", b"e"]])
+@pytest.mark.parametrize(
+    "pieces", [[b"abcdef"], [b"abc", b"def"], [b"abcd", b"e"], [b"a", b"b", b"c", b"d", b"e"]]
+)
 def test_a_body_over_the_limit_is_cut_and_marked(make_request, pieces):
     life = Life(make_request, Manner(max_body_b=4), stream=SINGLE)
     life.begin({})
@@ -513,22 +520,28 @@ def test_a_failure_in_the_body_gives_what_came_and_says_so(make_request):
 # -- promises --------------------------------------------------------------------------------
 
 BODY = st.lists(
-    st.sampled_from([b"\n", b"a", b"\r\n", "é".encode(), b"\xc3", b'{"x":"y"}\n', b"l" * 2000, b"z" * 60_000]),
+    st.sampled_from(
+        [b"\n", b"a", b"\r\n", "é".encode(), b"\xc3", b'{"x":"y"}\n', b"l" * 2000, b"z" * 60_000]
+    ),
     max_size=30,
 ).map(b"".join)
 STEPS = st.lists(
-    st.tuples(st.sampled_from([1, 2, 7, 300, 5000, 65_536]), st.sampled_from([0, 1, 30, 79, 80, 200]), st.booleans()),
+    st.tuples(
+        st.sampled_from([1, 2, 7, 300, 5000, 65_536]), st.sampled_from([0, 1, 30, 79, 80, 200]), st.booleans()
+    ),
     max_size=40,
 )
 MANNER = Manner(keepalive_s=1.0)
 
 
 @given(BODY, STEPS, st.booleans(), st.integers(0, 2**32))
-def test_any_body_in_any_pieces_with_any_acknowledgements_arrives_whole(make_request, body, steps, of_lines, seed):
+def test_any_body_in_any_pieces_with_any_acknowledgements_arrives_whole(
+    make_request, body, steps, of_lines, seed
+):
     stream = LINES if of_lines else STREAM
     exchange = Exchange("i", make_request(stream=stream, path="/api/show", timeout_s=1e6), MANNER, 0.0)
     exchange.start(0.0)
-    now, sent_at, fed_at, sent, number = 0.0, 0.0, 0.0, [], 0
+    now, sent_at, sent, number = 0.0, 0.0, [], 0
 
     def take(outs: list[Out]) -> None:
         nonlocal sent_at, number
@@ -538,7 +551,9 @@ def test_any_body_in_any_pieces_with_any_acknowledgements_arrives_whole(make_req
             assert now <= sent_at + MANNER.keepalive_s
             if frame["event"] == "relay.response.lines":
                 assert 1 <= len(frame["lines"]) <= limits.BATCH_LINES
-                assert all(now - line["ts"] / 1000 <= limits.BATCH_MS / 1000 + 0.001 for line in frame["lines"])
+                assert all(
+                    now - line["ts"] / 1000 <= limits.BATCH_MS / 1000 + 0.001 for line in frame["lines"]
+                )
             sent.append(frame)
             sent_at = now
             number = out.number or number
@@ -573,7 +588,9 @@ def test_any_body_in_any_pieces_with_any_acknowledgements_arrives_whole(make_req
     assert events.count("relay.response.begin") == events.count("relay.response.end") == 1
     highest = 0
     for frame in sent:
-        numbers = [line["seq"] for line in frame.get("lines", [])] if isinstance(frame.get("lines"), list) else []
+        numbers = (
+            [line["seq"] for line in frame.get("lines", [])] if isinstance(frame.get("lines"), list) else []
+        )
         numbers += [frame["seq"]] if "seq" in frame else []
         assert numbers == list(range(highest + 1, highest + 1 + len(numbers)))
         highest += len(numbers)
@@ -594,7 +611,9 @@ def test_any_body_in_any_pieces_with_any_acknowledgements_arrives_whole(make_req
     assert reader.end["ok"] is True
 
 
-CHAOS = st.lists(st.tuples(st.sampled_from([*EVENTS, "advance", "acknowledged"]), st.integers(0, 20)), max_size=25)
+CHAOS = st.lists(
+    st.tuples(st.sampled_from([*EVENTS, "advance", "acknowledged"]), st.integers(0, 20)), max_size=25
+)
 
 
 @given(CHAOS, st.booleans())

@@ -160,12 +160,16 @@ def test_values_that_ask_for_a_stream(value):
     assert frames.stream_mode({"stream": value}) == frames.StreamMode(wanted=True, lines=False)
 
 
-@pytest.mark.parametrize("value", [None, False, 0, "", "0", "false", "no", "off", "2", "stream", [], {}, ["1"]])
+@pytest.mark.parametrize(
+    "value", [None, False, 0, "", "0", "false", "no", "off", "2", "stream", [], {}, ["1"]]
+)
 def test_everything_else_does_not(value):
     assert frames.stream_mode({"stream": value}) == frames.StreamMode(wanted=False, lines=False)
 
 
-@pytest.mark.parametrize("headers", [None, [], "x-relay-stream", 5, {}, {"X-Other": "1"}, {"X-Relay-Stream": None}])
+@pytest.mark.parametrize(
+    "headers", [None, [], "x-relay-stream", 5, {}, {"X-Other": "1"}, {"X-Relay-Stream": None}]
+)
 def test_headers_that_do_not_ask_either(headers):
     assert not frames.stream_mode({"headers": headers}).wanted
 
@@ -202,7 +206,9 @@ def test_pong_info_and_health():
     }
 
 
-@pytest.mark.parametrize(("status", "ok"), [(200, True), (302, True), (399, True), (400, False), (503, False)])
+@pytest.mark.parametrize(
+    ("status", "ok"), [(200, True), (302, True), (399, True), (400, False), (503, False)]
+)
 def test_begin(status, ok):
     assert strict(frames.begin("i", status, {"content-type": "x"}, 7)) == {
         "event": "relay.response.begin",
@@ -310,7 +316,9 @@ def test_a_json_answer_is_given_as_json(content_type):
     }
 
 
-@pytest.mark.parametrize("text", ["1.0e2", "12345678901234567890123", "0.1000", '{"a":1,"a":2}', '"\\ud800"', "null"])
+@pytest.mark.parametrize(
+    "text", ["1.0e2", "12345678901234567890123", "0.1000", '{"a":1,"a":2}', '"\\ud800"', "null"]
+)
 def test_json_is_passed_on_as_the_upstream_wrote_it(text):
     frame = frames.response("i", 200, {"content-type": "application/json"}, text.encode(), None)
     assert frame.endswith(f'"json":{text}}}')
@@ -359,6 +367,25 @@ def test_a_refusal_carries_code_and_reason():
     got = answer(b"", None, status=400, fault=bad_request("no"))
     assert (got["ok"], got["status"], got["error"], got["code"]) == (False, 400, "no", "bad_request")
     assert (got["truncated"], got["json"], got["body_b64"]) == (False, None, None)
+
+
+def test_a_request_that_was_not_begun_is_refused_in_the_manner_that_was_asked():
+    fault = busy("full", 2000)
+    got = strict(frames.refusal("i", fault, frames.StreamMode(wanted=True, lines=True)))
+    assert got == SUMMED | {
+        "bytes": 0,
+        "last_seq": 0,
+        "lines": 0,
+        "eot_seen": False,
+        "t_ms": 0,
+        "ok": False,
+        "error": "full",
+        "code": "busy",
+        "retry_after_ms": 2000,
+    }
+    got = strict(frames.refusal("i", fault, frames.StreamMode(wanted=False, lines=False)))
+    assert (got["event"], got["status"], got["ok"]) == ("relay.response", 503, False)
+    assert (got["code"], got["retry_after_ms"], got["headers"]) == ("busy", 2000, {})
 
 
 JUNK = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just([]))

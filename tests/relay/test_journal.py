@@ -53,4 +53,6 @@ def test_a_success_between_makes_the_failure_news_again(capsys):
     journal = Journal(debug=False)
     for event, text in [("failed", "a"), ("connected", "a"), ("connected", "a"), ("failed", "a")]:
         journal.link(event, text)
-    assert written(capsys) == [f"nkn      {event} a" for event in ("failed", "connected", "connected", "failed")]
+    assert written(capsys) == [
+        f"nkn      {event} a" for event in ("failed", "connected", "connected", "failed")
+    ]

@@ -35,7 +35,9 @@ def test_a_new_file_is_for_its_owner_only(umask, tmp_path, make):
     assert not keyfile.readable_by_others(path)
 
 
-@pytest.mark.parametrize(("mode", "open_to_others"), [(0o600, False), (0o640, True), (0o604, True), (0o644, True)])
+@pytest.mark.parametrize(
+    ("mode", "open_to_others"), [(0o600, False), (0o640, True), (0o604, True), (0o644, True)]
+)
 def test_files_that_others_may_read_are_seen(tmp_path, mode, open_to_others):
     path = tmp_path / "secret"
     path.write_text(SEED)
@@ -76,11 +78,13 @@ def test_a_made_seed_is_the_same_ever_after(tmp_path):
     assert bytes.fromhex(path.read_text().strip()) == seed
 
 
-@pytest.mark.parametrize("text", ["", "\n", SEED[:-1], SEED + "0", SEED[:-1] + "g", "0x" + SEED[2:], f"{SEED}\n{SEED}"])
+@pytest.mark.parametrize(
+    "text", ["", "\n", SEED[:-1], SEED + "0", SEED[:-1] + "g", "0x" + SEED[2:], f"{SEED}\n{SEED}"]
+)
 def test_a_file_that_holds_no_seed_is_named_but_not_shown(tmp_path, text):
     path = tmp_path / "seed"
     path.write_text(text)
-    with pytest.raises(SettingsFault, match="^--seed-file: must be 64 hex digits") as caught:
+    with pytest.raises(SettingsFault, match=r"^--seed-file: must be 64 hex digits") as caught:
         keyfile.read_or_create_seed(path)
     assert SEED[:16] not in str(caught.value)
     assert path.read_text() == text
@@ -152,6 +156,21 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path, monkeypatch, make):
 
 
 @pytest.mark.parametrize("make", MAKERS)
+def test_a_file_system_without_hard_links_will_do(umask, tmp_path, monkeypatch, make):
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "secret"
+    first = make(path)
+    text = path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+    assert make(path) == (first if isinstance(first, bytes) else False)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_a_folder_one_may_not_look_into_is_an_error_in_words(tmp_path, monkeypatch, make):
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -164,7 +183,7 @@ def test_a_folder_one_may_not_look_into_is_an_error_in_words(tmp_path, monkeypat
 
 
 def test_a_directory_in_its_place_is_an_error_in_words(tmp_path):
-    with pytest.raises(SettingsFault, match="--seed-file: .*cannot be read"):
+    with pytest.raises(SettingsFault, match=r"--seed-file: .*cannot be read"):
         keyfile.read_or_create_seed(tmp_path)
     assert keyfile.create_env(tmp_path) is False
 

@@ -105,7 +105,9 @@ def test_many_bytes_are_cut_into_frames_of_the_target_size():
 def test_from_a_line_that_is_not_utf8_on_everything_is_bytes():
     flow = outflow()
     flow.feed(b"first\n", 7, 0.0)
-    got = parts(flow.feed(b"good\n\xff\nmore\nha", 7, 0.01) + flow.feed(b"lf\n", 7, 0.02) + flow.finish(7, 0.03))
+    got = parts(
+        flow.feed(b"good\n\xff\nmore\nha", 7, 0.01) + flow.feed(b"lf\n", 7, 0.02) + flow.finish(7, 0.03)
+    )
     assert got == [[(2, "good")], (3, b"\xff\nmore\nha"), (4, b"lf\n")]
     assert (flow.lines, flow.seq, flow.bytes) == (2, 4, 23)
 

@@ -158,7 +158,8 @@ def test_methods_are_read_in_any_case_and_default_to_get(method):
 
 
 @pytest.mark.parametrize(
-    "method", ["OPTIONS", "CONNECT", "TRACE", "PURGE", "", "GET ", "GET\r\nX: y", "\x1b[2J", "ſ" * 99, 5, [], True]
+    "method",
+    ["OPTIONS", "CONNECT", "TRACE", "PURGE", "", "GET ", "GET\r\nX: y", "\x1b[2J", "ſ" * 99, 5, [], True],
 )
 def test_other_methods_are_refused(method):
     assert code(ADMIN, path="/api/tags", method=method) == "bad_request"
@@ -192,7 +193,9 @@ def test_cloud_models_are_denied_on_every_inference_route_however_the_body_is_gi
         assert code(ADMIN, path=path, method="POST", **body) == "ok"
 
 
-@pytest.mark.parametrize("name", ["gpt-oss:cloud", "gpt-oss%3Acloud", "gpt-oss:120b-cloud", "gpt-oss:%20CLOUD", "a/b:cloud"])
+@pytest.mark.parametrize(
+    "name", ["gpt-oss:cloud", "gpt-oss%3Acloud", "gpt-oss:120b-cloud", "gpt-oss:%20CLOUD", "a/b:cloud"]
+)
 def test_cloud_models_are_denied_in_a_path_too(name):
     assert code(path=f"/v1/models/{name}") == "denied"
     assert code(ADMIN, path=f"/v1/models/{name}") == "ok"
@@ -222,7 +225,9 @@ def test_a_service_of_its_own_name_wins_over_the_alias():
     assert judge(policy, service="ollama_farm").url == "http://127.0.0.1:8080/"
 
 
-@pytest.mark.parametrize("service", ["", "Ollama", "x", "127.0.0.1", "ollama ", "\x1b[2J" * 40, 5, [], {}, True])
+@pytest.mark.parametrize(
+    "service", ["", "Ollama", "x", "127.0.0.1", "ollama ", "\x1b[2J" * 40, 5, [], {}, True]
+)
 def test_unknown_services_are_refused(service):
     assert code(service=service) == "bad_request"
 
@@ -282,7 +287,9 @@ def test_a_url_that_is_no_text_is_refused(url):
 
 
 def test_a_target_with_a_prefix_is_not_left():
-    policy = Policy({"ollama": Origin.parse("http://127.0.0.1:8080/base/")}, allow_admin=frozenset({"ollama"}))
+    policy = Policy(
+        {"ollama": Origin.parse("http://127.0.0.1:8080/base/")}, allow_admin=frozenset({"ollama"})
+    )
     assert judge(policy, path="/api/tags").url == "http://127.0.0.1:8080/base/api/tags"
     assert judge(policy, url="http://127.0.0.1:8080/base").url == "http://127.0.0.1:8080/base/"
     assert judge(policy, url="http://127.0.0.1:8080/base/x?y").url == "http://127.0.0.1:8080/base/x?y"
@@ -436,8 +443,15 @@ def test_there_are_enough_hostile_places():
 @pytest.mark.parametrize("place", HOSTILE)
 @pytest.mark.parametrize("prefix", ["", "/base"])
 def test_no_place_leaves_the_target(place, prefix):
-    policy = Policy({"ollama": Origin.parse(f"http://127.0.0.1:8080{prefix}")}, allow_admin=frozenset({"ollama"}))
-    for req in ({"path": place}, {"url": place}, {"service": place}, {"url": f"http://127.0.0.1:8080{place}"}):
+    policy = Policy(
+        {"ollama": Origin.parse(f"http://127.0.0.1:8080{prefix}")}, allow_admin=frozenset({"ollama"})
+    )
+    for req in (
+        {"path": place},
+        {"url": place},
+        {"service": place},
+        {"url": f"http://127.0.0.1:8080{place}"},
+    ):
         try:
             url = judge(policy, **req).url
         except PeerFault as fault:
@@ -451,7 +465,28 @@ def test_no_place_leaves_the_target(place, prefix):
 
 
 PATH_PARTS = st.sampled_from(
-    ["/", "//", "\\", "@", ":", "..", ".", "%2e", "%2f", "%5c", "%25", "#", "?", "[", "]", "a", "http", "\t", "é", "evil"]
+    [
+        "/",
+        "//",
+        "\\",
+        "@",
+        ":",
+        "..",
+        ".",
+        "%2e",
+        "%2f",
+        "%5c",
+        "%25",
+        "#",
+        "?",
+        "[",
+        "]",
+        "a",
+        "http",
+        "\t",
+        "é",
+        "evil",
+    ]
 )
 
 
@@ -541,8 +576,12 @@ def test_headers_that_cannot_be_sent_are_refused(headers):
 
 
 TOKEN = set("!#$%&'*+-.^_`|~" + string.digits + string.ascii_letters)
-NAMES = st.sampled_from(["Host", "host", "Content-Length", "TE", "Connection", "X-A", "X-B", "A\r\nB", "A B", "A:", ""])
-VALUES = st.sampled_from(["v", " v ", "", "a\r\nX: y", "a\n b", "\0", "\t", "é", "chunked", "X-A", "5, X-B", 5, None])
+NAMES = st.sampled_from(
+    ["Host", "host", "Content-Length", "TE", "Connection", "X-A", "X-B", "A\r\nB", "A B", "A:", ""]
+)
+VALUES = st.sampled_from(
+    ["v", " v ", "", "a\r\nX: y", "a\n b", "\0", "\t", "é", "chunked", "X-A", "5, X-B", 5, None]
+)
 
 
 @given(st.dictionaries(NAMES | st.text(max_size=4), VALUES | st.text(max_size=5), max_size=6))
@@ -621,7 +660,14 @@ def test_unverified_tls_is_refused_where_the_owner_says_so(req):
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [(1, 0.001), (30_000, 30.0), (0.5, 0.0005), (10**18, 86_400.0), (float("inf"), 86_400.0), pytest.param(10**400, 86_400.0, id="huge")],
+    [
+        (1, 0.001),
+        (30_000, 30.0),
+        (0.5, 0.0005),
+        (10**18, 86_400.0),
+        (float("inf"), 86_400.0),
+        pytest.param(10**400, 86_400.0, id="huge"),
+    ],
 )
 def test_timeouts_are_milliseconds_up_to_a_day(value, seconds):
     assert judge(timeout_ms=value).timeout_s == seconds

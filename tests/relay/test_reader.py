@@ -207,7 +207,10 @@ JUNK = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.just([
 EVENTS = ["begin", "lines", "chunk", "keepalive", "end", "missing", ""]
 
 
-@given(st.sampled_from(EVENTS), st.dictionaries(st.sampled_from(["seq", "b64", "lines", "last_seq", "state"]), JUNK))
+@given(
+    st.sampled_from(EVENTS),
+    st.dictionaries(st.sampled_from(["seq", "b64", "lines", "last_seq", "state"]), JUNK),
+)
 def test_no_frame_breaks_it(name, fields):
     reader = Reader("i")
     reader.feed({"event": f"relay.response.{name}", "id": "i", **fields})

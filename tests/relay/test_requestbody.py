@@ -76,7 +76,7 @@ def test_nesting_that_cannot_be_written_is_a_bad_request():
     deep: list = []
     for _ in range(100_000):
         deep = [deep]
-    with pytest.raises(PeerFault, match="nested too deep|recursion"):
+    with pytest.raises(PeerFault, match=r"nested too deep|recursion"):
         requestbody.decode({"json": deep})
 
 

@@ -121,7 +121,9 @@ GOOD: list[tuple[str, str, Any]] = [
 def test_good_values(load, key, text, value):
     found = load(**{key: text})
     assert getattr(found, key.lower()) == value
-    others = {name: default for name, default in DEFAULTS.items() if name not in {key.lower(), "relay_peer_streams"}}
+    others = {
+        name: default for name, default in DEFAULTS.items() if name not in {key.lower(), "relay_peer_streams"}
+    }
     assert {name: getattr(found, name) for name in others} == others
 
 
@@ -133,8 +135,25 @@ BROKEN = {
     "NKN_SEED_HEX": ["", SEED[:-1], SEED + "0", SEED[:-1] + "g"],
     "NKN_NUM_SUBCLIENTS": ["-1", "17", "two", "1.5", "²", "٣", "9" * 13, "0x1", "1_0"],
     "NKN_IDENTIFIER": ["__0__", "x" * 65, "a\u200bb", '"a\\tb"'],
-    "NKN_RPC_ADDR": ["mainnet", "ws://a", "http://", "http:///x", "http://a b", "http://:30003", "http://a:x", "http://[::1"],
-    "NKN_BRIDGE_SEED_WS": ["http://a", "ws://", "wss:a", "ws://a:1,b", "ws://:8080", "ws://a:99999", "ws://a:0"],
+    "NKN_RPC_ADDR": [
+        "mainnet",
+        "ws://a",
+        "http://",
+        "http:///x",
+        "http://a b",
+        "http://:30003",
+        "http://a:x",
+        "http://[::1",
+    ],
+    "NKN_BRIDGE_SEED_WS": [
+        "http://a",
+        "ws://",
+        "wss:a",
+        "ws://a:1,b",
+        "ws://:8080",
+        "ws://a:99999",
+        "ws://a:0",
+    ],
     "RELAY_WORKERS": ["0", "-1", str(limits.WORKERS_MAX + 1), "many"],
     "RELAY_MAX_BODY_B": ["0", str(limits.MAX_BODY_LIMIT_B + 1), "2MB"],
     "RELAY_VERIFY_DEFAULT": ["2", "maybe", "1 0"],
@@ -201,7 +220,9 @@ def test_admin_for_all_means_the_targets_that_are_there(load):
 
 
 def test_the_environment_wins_over_the_file_and_foreign_keys_are_left_alone(load):
-    found = load({"RELAY_WORKERS": "9", "PATH": "/bin", "RELAY_FUTURE": "x"}, RELAY_WORKERS="5", RELAY_QUEUE="6")
+    found = load(
+        {"RELAY_WORKERS": "9", "PATH": "/bin", "RELAY_FUTURE": "x"}, RELAY_WORKERS="5", RELAY_QUEUE="6"
+    )
     assert (found.relay_workers, found.relay_queue) == (9, 6)
 
 
@@ -213,7 +234,9 @@ def test_a_mistake_in_the_environment_names_its_key(load):
 
 def test_values_are_taken_as_they_stand(tmp_path):
     path = tmp_path / ".env"
-    path.write_text(f"# a comment\n\nexport NKN_SEED_HEX={SEED}\nNKN_IDENTIFIER=a${{HOME}}$b # note\nRELAY_QUEUE\n")
+    path.write_text(
+        f"# a comment\n\nexport NKN_SEED_HEX={SEED}\nNKN_IDENTIFIER=a${{HOME}}$b # note\nRELAY_QUEUE\n"
+    )
     found = settings.load(path, {})
     assert (found.nkn_identifier, found.relay_queue) == ("a${HOME}$b", limits.QUEUE)
 

@@ -1,0 +1,856 @@
+"""HTTP on worker threads, against small real servers on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h11
+import pytest
+
+from relay import upstream
+from relay.nkn.devnode import certificate
+from relay.policy import UpstreamRequest
+from relay.upstream import Call, Upstream
+from wire import headers as wire_headers
+from wire.errors import Fault, OurFault, UpstreamFault
+
+Make = Callable[..., UpstreamRequest]
+Event = tuple[Any, ...]
+PATIENCE_S = 20.0
+"""After this long a wait has failed; no test lasts as long, and none measures it."""
+
+pytestmark = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+
+
+class Peer:
+    """One accepted connection: what the server's script has in hand."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.raw = b""
+        self.gone = threading.Event()
+
+    def read_request(self) -> bytes:
+        """Head and body by Content-Length; everything read is kept in `raw`."""
+        while b"\r\n\r\n" not in self.raw:
+            self._more()
+        head, _, body = self.raw.partition(b"\r\n\r\n")
+        length = [
+            line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
+        ]
+        while len(body) < int(length[0] if length else 0):
+            self._more()
+            body = self.raw.partition(b"\r\n\r\n")[2]
+        return self.raw
+
+    def send(self, *parts: bytes) -> None:
+        self.connection.sendall(b"".join(parts))
+
+    def reset(self) -> None:
+        """Close so that the other side reads a connection reset."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def wait_gone(self) -> None:
+        """Until the relay closed its side."""
+        with contextlib.suppress(OSError):
+            while self.connection.recv(65_536):
+                pass
+        self.gone.set()
+
+    def _more(self) -> None:
+        data = self.connection.recv(65_536)
+        if not data:
+            raise ConnectionError("gone")
+        self.raw += data
+
+
+class Server:
+    """Runs a script for each connection, on a thread of its own."""
+
+    def __init__(self, script: Callable[[Peer], None], context: ssl.SSLContext | None = None) -> None:
+        self.peers: list[Peer] = []
+        self.url = ""
+        self._script = script
+        self._context = context
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self.url = f"http{'s' if context else ''}://127.0.0.1:{self.port}/api/chat"
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        for peer in self.peers:
+            with contextlib.suppress(OSError):
+                peer.connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            connection.settimeout(PATIENCE_S)
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.enter_context(connection)
+            if self._context is not None:
+                connection = self._context.wrap_socket(connection, server_side=True)
+                stack.enter_context(connection)
+            peer = Peer(connection)
+            self.peers.append(peer)
+            self._script(peer)
+
+
+class Recorder:
+    """The events of the workers, in order."""
+
+    def __init__(self) -> None:
+        self.queue: queue.Queue[Event] = queue.Queue()
+        self.raise_at_head: Exception | None = None
+
+    def head(self, tag: int, status: int, headers: dict[str, str]) -> None:
+        if self.raise_at_head is not None:
+            raise self.raise_at_head
+        self.queue.put(("head", tag, status, headers))
+
+    def data(self, tag: int, data: bytes) -> None:
+        self.queue.put(("data", tag, data))
+
+    def eof(self, tag: int) -> None:
+        self.queue.put(("eof", tag))
+
+    def failed(self, tag: int, fault: Fault) -> None:
+        self.queue.put(("failed", tag, fault))
+
+    def closed(self, tag: int) -> None:
+        self.queue.put(("closed", tag))
+
+    def next(self) -> Event:
+        return self.queue.get(timeout=PATIENCE_S)
+
+
+class Bench:
+    """An Upstream, its events, and servers; `until_closed` plays the pump."""
+
+    def __init__(self, make: Make, workers: int) -> None:
+        self.events = Recorder()
+        self.upstream = Upstream(workers, self.events)
+        self.servers: list[Server] = []
+        self._make = make
+        self._tags = 0
+
+    def serve(self, script: Callable[[Peer], None], context: ssl.SSLContext | None = None) -> Server:
+        self.servers.append(Server(script, context))
+        return self.servers[-1]
+
+    def start(self, url: str, **changes: Any) -> int:
+        self._tags += 1
+        self.upstream.start(self._tags, self._make(url=url, **changes))
+        return self._tags
+
+    def until_closed(self, tag: int) -> list[Event]:
+        """The events up to `closed`, bytes of the body joined into one `data`."""
+        found: list[Event] = []
+        while (event := self.events.next())[0] != "closed":
+            assert event[1] == tag
+            if event[0] == "data":
+                self.upstream.taken(tag)
+                if found and found[-1][0] == "data":
+                    event = ("data", tag, found.pop()[2] + event[2])
+            found.append(event)
+        assert event == ("closed", tag)
+        self.upstream.forget(tag)
+        assert self.events.queue.empty()
+        return found
+
+    def close(self) -> None:
+        self.upstream.close()
+        for thread in self.upstream._threads:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+        for server in self.servers:
+            server.close()
+
+
+@pytest.fixture
+def bench(make_request: Make) -> Iterator[Bench]:
+    running = Bench(make_request, workers=1)
+    yield running
+    running.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def answering(answer: bytes) -> Callable[[Peer], None]:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(answer)
+
+    return script
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what another thread is about to do."""
+    give_up = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.001)
+
+
+def waits(bench: Bench, tag: int) -> Callable[[], bool]:
+    """Whether the worker of this request is held before its next read."""
+    call = bench.upstream._calls[tag]
+    return lambda: bool(call._changed._waiters)
+
+
+# -- answers ----------------------------------------------------------------------------------
+
+
+def test_chunked_pieces_arrive_as_they_are_sent(bench):
+    taken = threading.Semaphore(0)
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(CHUNKED)
+        for number in range(3):
+            peer.send(chunk(b"line %d\n" % number))
+            assert taken.acquire(timeout=PATIENCE_S)
+        peer.send(b"0\r\n\r\n")
+
+    tag = bench.start(bench.serve(script).url)
+    assert bench.events.next() == ("head", tag, 200, {"content-type": "application/x-ndjson"})
+    for number in range(3):
+        assert bench.events.next() == ("data", tag, b"line %d\n" % number)
+        bench.upstream.taken(tag)
+        taken.release()
+    assert bench.until_closed(tag) == [("eof", tag)]
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "status", "body"),
+    [
+        ("GET", OK + b"Content-Length: 5\r\n\r\nhello", 200, b"hello"),
+        ("GET", OK + b"Connection: close\r\n\r\nhello", 200, b"hello"),
+        ("GET", b"HTTP/1.0 200 OK\r\n\r\nhello", 200, b"hello"),
+        ("GET", CHUNKED + b"5;ext=1\r\nhello\r\n0\r\nTrailer: x\r\n\r\n", 200, b"hello"),
+        ("GET", OK + b"Content-Length: 0\r\n\r\n", 200, b""),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304, b""),
+        ("HEAD", OK + b"Content-Length: 5\r\n\r\n", 200, b""),
+        ("GET", b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nhi", 200, b"hi"),
+        ("GET", b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", 404, b"no"),
+        ("POST", b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nno", 500, b"no"),
+    ],
+)
+def test_bodies_of_every_framing_are_whole(bench, method, answer, status, body):
+    tag = bench.start(bench.serve(answering(answer)).url, method=method)
+    events = bench.until_closed(tag)
+    assert events[0][:3] == ("head", tag, status)
+    assert events[1:] == [*([("data", tag, body)] if body else []), ("eof", tag)]
+
+
+def test_a_large_body_is_the_same_bytes(bench):
+    body = bytes(range(256)) * 4096
+    tag = bench.start(bench.serve(answering(OK + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))).url)
+    assert bench.until_closed(tag)[1:] == [("data", tag, body), ("eof", tag)]
+
+
+def test_headers_of_the_answer_are_lower_case_and_end_to_end(bench):
+    answer = (
+        OK + b"Content-Type: text/x\r\nX-Two: a\r\nX-Two: b\r\nSet-Cookie: secret=1\r\nKeep-Alive: x\r\n"
+        b"Connection: X-Hop\r\nX-Hop: y\r\nContent-Length: 0\r\n\r\n"
+    )
+    tag = bench.start(bench.serve(answering(answer)).url)
+    assert bench.until_closed(tag)[0] == ("head", tag, 200, {"content-type": "text/x", "x-two": "a, b"})
+
+
+def test_an_encoded_body_is_passed_on_as_it_is(bench):
+    body = b"\x1f\x8b not really gzip"
+    answer = OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    tag = bench.start(bench.serve(answering(answer)).url)
+    assert bench.until_closed(tag) == [
+        ("head", tag, 200, {"content-encoding": "gzip"}),
+        ("data", tag, body),
+        ("eof", tag),
+    ]
+
+
+def test_a_redirect_is_passed_on_and_not_followed(bench):
+    elsewhere = bench.serve(answering(OK + b"Content-Length: 0\r\n\r\n"))
+    answer = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 5\r\n\r\nmoved" % elsewhere.url.encode()
+    tag = bench.start(bench.serve(answering(answer)).url)
+    assert bench.until_closed(tag) == [
+        ("head", tag, 302, {"location": elsewhere.url}),
+        ("data", tag, b"moved"),
+        ("eof", tag),
+    ]
+    assert elsewhere.peers == []
+
+
+@pytest.mark.parametrize("location", [b"http://[", b"//evil.example:x/", b"\xff", b""])
+def test_a_redirect_to_nonsense_is_passed_on_too(bench, location):
+    answer = b"HTTP/1.1 307 Go\r\nLocation: %s\r\nContent-Length: 2\r\n\r\nhi" % location
+    tag = bench.start(bench.serve(answering(answer)).url)
+    assert [event[0] for event in bench.until_closed(tag)] == ["head", "data", "eof"]
+
+
+# -- failures ---------------------------------------------------------------------------------
+
+
+def fault_of(events: list[Event]) -> Fault:
+    assert [event[0] for event in events].count("failed") == 1
+    assert events[-1][0] == "failed"
+    return events[-1][2]
+
+
+def test_a_body_cut_short_is_broken(bench):
+    tag = bench.start(bench.serve(answering(OK + b"Content-Length: 10\r\n\r\nhello")).url)
+    events = bench.until_closed(tag)
+    assert events[1] == ("data", tag, b"hello")
+    assert fault_of(events).code == "upstream_broke"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [chunk(b"a\n"), chunk(b"a\n") + b"5\r\nhe", chunk(b"a\n") + b"5", b"zz\r\n", b"-1\r\nx\r\n"],
+)
+def test_chunks_that_break_off_are_broken(bench, rest):
+    tag = bench.start(bench.serve(answering(CHUNKED + rest)).url)
+    events = bench.until_closed(tag)
+    assert events[0][0] == "head"
+    assert isinstance(fault_of(events), UpstreamFault)
+    assert fault_of(events).code == "upstream_broke"
+
+
+def test_a_reset_in_the_middle_is_broken(bench):
+    taken = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(CHUNKED, chunk(b"a\n"), b"5\r\nhe")
+        assert taken.wait(PATIENCE_S)
+        peer.reset()
+
+    tag = bench.start(bench.serve(script).url)
+    assert bench.events.next()[0] == "head"
+    assert bench.events.next() == ("data", tag, b"a\n")
+    taken.set()
+    bench.upstream.taken(tag)
+    found = []
+    while (event := bench.events.next())[0] == "data":
+        found.append(event[2])
+    assert b"".join(found) in {b"", b"he"}
+    assert event[0] == "failed"
+    assert event[2].code == "upstream_broke"
+    assert bench.events.next() == ("closed", tag)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1", b"nonsense\r\n\r\n", b"HTTP/1.1 x OK\r\n\r\n", b"\x16\x03\x01"]
+)
+def test_an_answer_that_never_begins_is_broken(bench, answer):
+    tag = bench.start(bench.serve(answering(answer)).url)
+    [event] = bench.until_closed(tag)
+    assert event[2].code == "upstream_broke"
+
+
+def test_no_one_listening_is_refused(bench):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        tag = bench.start(f"http://127.0.0.1:{port}/api/chat?secret=1")
+        [event] = bench.until_closed(tag)
+    fault = event[2]
+    assert (fault.code, fault.status) == ("upstream_refused", 502)
+    assert f"127.0.0.1:{port}" in fault.detail
+    assert "secret" not in fault.detail
+
+
+def test_a_host_that_cannot_be_is_refused(bench):
+    tag = bench.start("http://host..invalid:1/")
+    assert fault_of(bench.until_closed(tag)).code == "upstream_refused"
+
+
+def test_a_self_signed_certificate_is_refused_unless_asked_otherwise(bench):
+    context, _ = certificate.make("127.0.0.1")
+    server = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nhi"), context)
+    tag = bench.start(server.url)
+    fault = fault_of(bench.until_closed(tag))
+    assert fault.code == "upstream_refused"
+    assert "certificate" in fault.detail
+    assert server.peers == []
+    tag = bench.start(server.url, verify=False)
+    assert bench.until_closed(tag)[1:] == [("data", tag, b"hi"), ("eof", tag)]
+    assert len(server.peers) == 1
+
+
+def test_tls_to_a_server_without_it_is_refused(bench):
+    server = bench.serve(lambda peer: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    tag = bench.start(server.url.replace("http:", "https:"), verify=False)
+    assert isinstance(fault_of(bench.until_closed(tag)), UpstreamFault)
+
+
+def test_a_tls_body_cut_short_is_broken(bench):
+    context, _ = certificate.make("127.0.0.1")
+    server = bench.serve(answering(OK + b"Content-Length: 10\r\n\r\nhello"), context)
+    tag = bench.start(server.url, verify=False)
+    assert fault_of(bench.until_closed(tag)).code == "upstream_broke"
+
+
+def test_a_mistake_of_ours_is_told_as_ours_and_the_worker_lives(bench):
+    server = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nhi"))
+    bench.events.raise_at_head = KeyError("secret")
+    tag = bench.start(server.url)
+    fault = fault_of(bench.until_closed(tag))
+    assert isinstance(fault, OurFault)
+    assert fault.code == "internal"
+    assert "secret" not in fault.detail
+    bench.events.raise_at_head = None
+    tag = bench.start(server.url)
+    assert bench.until_closed(tag)[1:] == [("data", tag, b"hi"), ("eof", tag)]
+
+
+def test_a_worker_survives_a_hundred_failures(bench):
+    answers = [b"", b"junk\r\n\r\n", OK + b"Content-Length: 9\r\n\r\nx", CHUNKED + b"5\r\nhe", None]
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        answer = answers[len(server.peers) % len(answers)]
+        if answer is None:
+            peer.reset()
+        else:
+            peer.send(answer)
+
+    server = bench.serve(script)
+    for _ in range(100):
+        tag = bench.start(server.url)
+        assert fault_of(bench.until_closed(tag)).code == "upstream_broke"
+    answers[:] = [OK + b"Content-Length: 2\r\n\r\nhi"]
+    tag = bench.start(server.url)
+    assert bench.until_closed(tag)[-1] == ("eof", tag)
+    assert [thread.is_alive() for thread in bench.upstream._threads] == [True]
+    assert bench.upstream._calls == {}
+
+
+# -- abort --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_abort_frees_a_blocked_read_and_closes_the_connection(bench, tls):
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(CHUNKED, chunk(b"a\n"))
+        peer.wait_gone()
+
+    server = bench.serve(script, certificate.make("127.0.0.1")[0] if tls else None)
+    tag = bench.start(server.url, verify=not tls)
+    assert bench.events.next()[0] == "head"
+    assert bench.events.next() == ("data", tag, b"a\n")
+    bench.upstream.taken(tag)
+    bench.upstream.abort(tag)
+    assert bench.until_closed(tag) == []
+    assert server.peers[0].gone.wait(PATIENCE_S)
+
+
+def test_abort_before_the_head(bench):
+    asked = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        asked.set()
+        peer.wait_gone()
+
+    server = bench.serve(script)
+    tag = bench.start(server.url)
+    assert asked.wait(PATIENCE_S)
+    bench.upstream.abort(tag)
+    assert bench.until_closed(tag) == []
+    assert server.peers[0].gone.wait(PATIENCE_S)
+
+
+def test_abort_while_a_large_body_is_being_sent(bench):
+    begun = threading.Event()
+    let_go = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer._more()
+        begun.set()
+        assert let_go.wait(PATIENCE_S)
+        peer.wait_gone()
+
+    server = bench.serve(script)
+    tag = bench.start(server.url, body=b"x" * 32_000_000)
+    assert begun.wait(PATIENCE_S)
+    bench.upstream.abort(tag)
+    assert bench.until_closed(tag) == []
+    let_go.set()
+    assert server.peers[0].gone.wait(PATIENCE_S)
+
+
+def test_abort_of_what_no_worker_took_yet_makes_no_connection(bench):
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.wait_gone()
+
+    server = bench.serve(script)
+    first, second = bench.start(server.url), bench.start(server.url)
+    until(lambda: server.peers)
+    bench.upstream.abort(second)
+    bench.upstream.abort(first)
+    assert bench.events.next() == ("closed", first)
+    assert bench.events.next() == ("closed", second)
+    assert len(server.peers) == 1
+
+
+def test_abort_while_held(bench):
+    tag = bench.start(bench.serve(answering(CHUNKED + chunk(b"a"))).url)
+    bench.upstream.pause(paused=True)
+    assert bench.events.next()[0] == "head"
+    bench.upstream.abort(tag)
+    assert [event for event in bench.until_closed(tag) if event[0] != "data"] == []
+
+
+def test_abort_of_an_unknown_request_is_nothing(bench):
+    bench.upstream.abort(99)
+    bench.upstream.taken(99)
+    bench.upstream.forget(99)
+    assert bench.events.queue.empty()
+
+
+def test_a_connection_that_stands_after_the_abort_is_shut_at_once(make_request):
+    call = Call(make_request())
+    here, there = socket.socketpair()
+    with here, there:
+        there.settimeout(PATIENCE_S)
+        call.abort()
+        call.attach(here)
+        assert there.recv(1) == b""
+        assert call.aborted
+        assert call.opened
+        call.abort()
+        call.detach()
+        call.detach()
+        assert not call.may_read()
+
+
+def test_a_connection_that_is_gone_already_does_not_disturb_an_abort(make_request):
+    call = Call(make_request())
+    with socket.socket() as never_connected:
+        call.attach(never_connected)
+        call.abort()
+        call.detach()
+    assert call.aborted
+
+
+def test_no_file_descriptor_is_kept(bench):
+    server = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nhi"))
+    tag = bench.start(server.url)
+    call = bench.upstream._calls[tag]
+    bench.until_closed(tag)
+    assert call._socket is None
+
+
+# -- holding ------------------------------------------------------------------------------------
+
+
+def test_pause_holds_reading_and_resume_lets_it_go_on(bench):
+    server = bench.serve(answering(CHUNKED + chunk(b"a") + chunk(b"b") + b"0\r\n\r\n"))
+    bench.upstream.pause(paused=True)
+    tag = bench.start(server.url)
+    assert bench.events.next()[0] == "head"
+    until(waits(bench, tag))
+    assert bench.events.queue.empty()
+    bench.upstream.pause(paused=True)
+    assert waits(bench, tag)()
+    bench.upstream.pause(paused=False)
+    assert bench.until_closed(tag) == [("data", tag, b"ab"), ("eof", tag)]
+
+
+def test_a_pause_reaches_those_that_run_already(bench):
+    taken = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(CHUNKED, chunk(b"a"))
+        assert taken.wait(PATIENCE_S)
+        peer.send(chunk(b"b"), chunk(b"c"), b"0\r\n\r\n")
+
+    tag = bench.start(bench.serve(script).url)
+    assert [bench.events.next()[0], bench.events.next()[0]] == ["head", "data"]
+    bench.upstream.taken(tag)
+    bench.upstream.pause(paused=True)
+    taken.set()
+    until(waits(bench, tag))
+    held = []
+    while not bench.events.queue.empty():
+        held.append(bench.events.next())
+    assert len(held) <= 1, "a read that had begun may still end"
+    bench.upstream.pause(paused=False)
+    rest = [bench.events.next()[0] for _ in range(4 - len(held))]
+    assert rest == ["data", "data", "eof", "closed"][len(held) :]
+
+
+def test_a_worker_does_not_run_far_ahead_of_the_loop(bench):
+    pieces = [b"%d;" % number for number in range(20)]
+    server = bench.serve(answering(CHUNKED + b"".join(map(chunk, pieces)) + b"0\r\n\r\n"))
+    tag = bench.start(server.url)
+    assert bench.events.next()[0] == "head"
+    for ahead in range(upstream._POSTS_AHEAD):
+        assert bench.events.next() == ("data", tag, pieces[ahead])
+    until(waits(bench, tag))
+    assert bench.events.queue.empty()
+    bench.upstream.taken(tag)
+    assert bench.events.next() == ("data", tag, pieces[upstream._POSTS_AHEAD])
+    until(waits(bench, tag))
+    assert bench.events.queue.empty()
+    for _ in range(upstream._POSTS_AHEAD):
+        bench.upstream.taken(tag)
+    left = bench.events.next()[2]
+    assert left == pieces[upstream._POSTS_AHEAD + 1]
+
+
+# -- requests -----------------------------------------------------------------------------------
+
+
+def captured(bench: Bench, **changes: Any) -> bytes:
+    """The raw bytes of one request, read until the relay closed the connection."""
+    raw: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK, b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+        peer.connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            while data := peer.connection.recv(65_536):
+                peer.raw += data
+        raw.append(peer.raw)
+        peer.gone.set()
+
+    server = bench.serve(script)
+    url = changes.pop("url", "http://127.0.0.1/api/chat").replace("127.0.0.1", f"127.0.0.1:{server.port}")
+    tag = bench.start(url, **changes)
+    bench.until_closed(tag)
+    assert server.peers[0].gone.wait(PATIENCE_S)
+    assert len(server.peers) == 1
+    return raw[0].replace(b":%d" % server.port, b"")
+
+
+def parsed(raw: bytes) -> tuple[h11.Request, bytes]:
+    """The one request that a strict server reads from these bytes; anything more is an error."""
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(raw)
+    request = connection.next_event()
+    assert isinstance(request, h11.Request)
+    body = b""
+    while isinstance(event := connection.next_event(), h11.Data):
+        body += event.data
+    assert isinstance(event, h11.EndOfMessage)
+    assert connection.trailing_data[0] == b""
+    return request, body
+
+
+def test_the_request_on_the_wire(bench):
+    request, body = parsed(
+        captured(bench, url="http://127.0.0.1/api/chat?x=%20%2F", headers={"X-A": "b"}, body=b'{"model":"m"}')
+    )
+    assert (request.method, request.target, body) == (b"POST", b"/api/chat?x=%20%2F", b'{"model":"m"}')
+    fields = dict(request.headers)
+    assert fields[b"host"] == b"127.0.0.1"
+    assert fields[b"accept-encoding"] == b"identity"
+    assert fields[b"accept"] == b"*/*"
+    assert fields[b"x-a"] == b"b"
+    assert fields[b"content-length"] == b"13"
+    assert not {b"cookie", b"authorization", b"origin", b"referer", b"transfer-encoding"} & set(fields)
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "length"), [("POST", None, b"0"), ("POST", b"", b"0"), ("GET", None, None)]
+)
+def test_requests_without_a_body(bench, method, body, length):
+    request, sent = parsed(captured(bench, method=method, body=body))
+    assert (sent, dict(request.headers).get(b"content-length")) == (b"", length)
+
+
+def test_accept_of_the_peer_wins(bench):
+    request, _ = parsed(captured(bench, headers={"accept": "text/x"}))
+    assert [value for name, value in request.headers if name == b"accept"] == [b"text/x"]
+
+
+HOSTILE_HEADERS: list[dict[str, object]] = [
+    {"X": "a\r\nHost: evil"},
+    {"X": "a\r\n\r\nGET /evil HTTP/1.1\r\n\r\n"},
+    {"X": "a\n Y: folded"},
+    {"X": "a\rY: b"},
+    {"X": "a\0b"},
+    {"X\r\nY": "b"},
+    {"X: y\r\nZ": "b"},
+    {" X": "b"},
+    {"X ": "b"},
+    {":path": "/evil"},
+    {"X": "é"},
+    {"Host": "evil.example", "host": "evil.example", "HOST": "evil.example"},
+    {"Content-Length": "0", "content-length": "99999"},
+    {"Transfer-Encoding": "chunked", "transfer-encoding": "identity, chunked"},
+    {"Transfer-Encoding ": "chunked"},
+    {"Connection": "close, Content-Type", "Content-Type": "x/y"},
+    {"Connection": "Host, Content-Length"},
+    {"Connection": "upgrade", "Upgrade": "h2c", "HTTP2-Settings": "AAA"},
+    {"Upgrade": "websocket"},
+    {"TE": "trailers", "Trailer": "X-Late"},
+    {"Expect": "100-continue"},
+    {"Keep-Alive": "timeout=99"},
+    {"Proxy-Authorization": "Basic x", "Proxy-Connection": "keep-alive"},
+    {"Accept-Encoding": "gzip", "accept-ENCODING": "br"},
+    {"X": " \t padded \t "},
+    {"X": ""},
+    {"X": "\t"},
+    {"X": "a" * 8192},
+    {"X": 5, "Y": 1.5},
+    {"!#$%&'*+-.^_`|~": "token"},
+    {"x-a": "1", "X-A": "2"},
+    {f"X-{number}": "v" for number in range(64)},
+]
+
+
+def test_whatever_headers_a_peer_gives_the_socket_sees_exactly_one_request(bench):
+    body = b"GET /evil HTTP/1.1\r\nHost: evil.example\r\n\r\n"
+    passed = 0
+    for headers in HOSTILE_HEADERS:
+        try:
+            kept = wire_headers.from_peer(headers)
+        except Fault as fault:
+            assert fault.code == "bad_request"
+            continue
+        passed += 1
+        request, sent = parsed(captured(bench, headers=kept, body=body))
+        names = [name for name, _ in request.headers]
+        fields = dict(request.headers)
+        assert (request.method, request.target, sent) == (b"POST", b"/api/chat", body)
+        assert len(set(names)) == len(names)
+        assert (fields[b"host"], fields[b"content-length"]) == (b"127.0.0.1", b"%d" % len(body))
+        assert fields[b"accept-encoding"] == b"identity"
+        ours = {b"host", b"content-length", b"accept", b"accept-encoding", b"user-agent"}
+        assert set(names) - ours <= {name.lower().encode() for name in kept}
+        assert not {b"transfer-encoding", b"upgrade", b"te", b"expect", b"proxy-authorization"} & set(names)
+    assert passed > len(HOSTILE_HEADERS) // 2
+
+
+def test_proxies_and_credentials_of_the_environment_are_ignored(bench, monkeypatch, tmp_path):
+    proxy = bench.serve(answering(OK + b"Content-Length: 5\r\n\r\nproxy"))
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login owner password s3cret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    raw = captured(bench)
+    assert b"authorization" not in raw.lower()
+    assert b"proxy" not in raw.lower()
+    assert raw.startswith(b"POST /api/chat HTTP/1.1\r\n")
+    assert upstream.probe({"a": bench.servers[-1].url})[0]["name"] == "a"
+    assert proxy.peers == []
+
+
+# -- many ---------------------------------------------------------------------------------------
+
+
+def test_workers_run_side_by_side(make_request):
+    bench = Bench(make_request, workers=3)
+    together = threading.Barrier(3)
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        together.wait(PATIENCE_S)
+        peer.send(OK, b"Content-Length: 2\r\n\r\nhi")
+
+    server = bench.serve(script)
+    tags = {bench.start(server.url) for _ in range(3)}
+    events = [bench.events.next() for _ in range(12)]
+    assert {event[1] for event in events if event[0] == "eof"} == tags
+    for tag in tags:
+        assert [event[0] for event in events if event[1] == tag] == ["head", "data", "eof", "closed"]
+    bench.close()
+
+
+def test_close_ends_what_runs_and_every_thread(make_request):
+    bench = Bench(make_request, workers=2)
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(CHUNKED, chunk(b"a"))
+        peer.wait_gone()
+
+    server = bench.serve(script)
+    tags = {bench.start(server.url) for _ in range(2)}
+    until(lambda: len(server.peers) == 2)
+    bench.close()
+    closed = [event[1] for event in list(bench.events.queue.queue) if event[0] == "closed"]
+    assert set(closed) == tags
+    assert all(peer.gone.wait(PATIENCE_S) for peer in server.peers)
+
+
+# -- health -------------------------------------------------------------------------------------
+
+
+def test_probe_tells_who_answers(bench):
+    fine = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nhi"))
+    missing = bench.serve(answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
+    moved = bench.serve(
+        answering(b"HTTP/1.1 302 Go\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+    )
+    broken = bench.serve(answering(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"))
+    secure = bench.serve(answering(OK + b"Content-Length: 0\r\n\r\n"), certificate.make("127.0.0.1")[0])
+    silent = bench.serve(lambda peer: peer.reset())
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        found = upstream.probe(
+            {
+                "g": f"http://127.0.0.1:{unused.getsockname()[1]}",
+                "f": silent.url,
+                "e": secure.url,
+                "d": broken.url,
+                "c": moved.url,
+                "b": missing.url,
+                "a": fine.url,
+                "h": "http://host..invalid",
+            }
+        )
+    assert [(entry["name"], entry["ok"]) for entry in found] == [
+        ("a", True),
+        ("b", True),
+        ("c", True),
+        ("d", False),
+        ("e", True),
+        ("f", False),
+        ("g", False),
+        ("h", False),
+    ]
+    assert [entry["detail"] for entry in found][:4] == ["HTTP 200", "HTTP 404", "HTTP 302", "HTTP 503"]
+    assert all("does not answer" in entry["detail"] for entry in found[5:])
