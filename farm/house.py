@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from farm import fetch, limits
 from farm.embedded.runner import Runner
 from farm.index import PipIndex
+from farm.model import SMOLLM2
 from farm.plan import EnginePlan, FarmPlan, engine_threads
 from wire.errors import OurFault
 
@@ -41,7 +42,7 @@ def run(farm: FarmPlan, ready: Callable[[str], None]) -> None:
         _bound("127.0.0.1", farm.back_port, "--back-port") as back,
         _bound(farm.host, farm.front_port, "--front-port") as front,
     ):
-        model = fetch.ensure(fetch.SMOLLM2, fetch.cache_folder(), PipIndex())
+        model = fetch.ensure(SMOLLM2, fetch.cache_folder(), PipIndex())
         asyncio.run(_serve(farm, model, front, back, ready))
 
 

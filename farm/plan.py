@@ -6,7 +6,6 @@ Pure. Made by `settings`, read by `house` and the embedded backend's runner; kno
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -57,19 +56,22 @@ class EnginePlan:
         """The command line: the plan itself as one JSON argument of `farm.engine`."""
         return [python, "-m", "farm.engine", json.dumps(asdict(self))]
 
-    def environment(self, inherited: Mapping[str, str], *, root: str, key: str) -> dict[str, str]:
+    def environment(
+        self, inherited: Mapping[str, str], *, root: str, pathsep: str, key: str
+    ) -> dict[str, str]:
         """The child's environment.
 
         Args:
             inherited: the farm's own.
             root: folder that holds the package `farm`.
+            pathsep: what separates folders in PYTHONPATH.
             key: what callers of the engine must present.
         """
         paths = [root, *filter(None, [inherited.get("PYTHONPATH")])]
         # OpenMP's threads spin at barriers by default, which costs a factor of 5 to 10 as soon as
         # anything else wants a core; an owner who set the variable is left alone.
         waiting = inherited.get("OMP_WAIT_POLICY", "PASSIVE")
-        own = {"PYTHONPATH": os.pathsep.join(paths), "OMP_WAIT_POLICY": waiting, KEY_VARIABLE: key}
+        own = {"PYTHONPATH": pathsep.join(paths), "OMP_WAIT_POLICY": waiting, KEY_VARIABLE: key}
         return {**inherited, **own}
 
 

@@ -113,7 +113,9 @@ class Exchange:
         self._moved_at = now
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         of_lines = content_type in _LINE_TYPES
-        self._needs_mark = of_lines and status < 400 and self.request.path in NEEDS_MARK
+        # An answer without a content type is one whose head was cut.
+        streams = of_lines or not content_type
+        self._needs_mark = streams and status < 400 and self.request.path in NEEDS_MARK
         of_lines |= self.request.stream.lines
         self._outflow = Outflow(self.identifier, self._batch_ms, of_lines=of_lines)
         return [self._out(frames.begin(self.identifier, status, headers, self._ts(now)), now)]

@@ -61,13 +61,13 @@ class Call:
         self._ahead = 0
         self._changed = threading.Condition()
 
-    def attach(self, connected: socket.socket) -> None:
-        """The connection stands; a duplicate is kept, so that TLS state is never touched from outside."""
+    def attach(self, connected: socket.socket) -> socket.socket:
+        """TCP is connected; a duplicate is kept, so that TLS state is never touched from outside."""
         with self._changed:
-            self.opened = True
             self._socket = socket.socket(fileno=os.dup(connected.fileno()))
             if self._aborted:
                 self._shut()
+        return connected
 
     def detach(self) -> None:
         """The request is over."""
@@ -233,14 +233,20 @@ class _Adapter(HTTPAdapter):
         call = self._call
 
         class Plain(urllib3.connection.HTTPConnection):
+            def _new_conn(self) -> socket.socket:
+                return call.attach(super()._new_conn())
+
             def connect(self) -> None:
                 super().connect()
-                call.attach(self.sock)
+                call.opened = True
 
         class Tls(urllib3.connection.HTTPSConnection):
+            def _new_conn(self) -> socket.socket:
+                return call.attach(super()._new_conn())
+
             def connect(self) -> None:
                 super().connect()
-                call.attach(self.sock)
+                call.opened = True
 
         class PlainPool(urllib3.HTTPConnectionPool):
             ConnectionCls = Plain
@@ -277,6 +283,6 @@ def probe(urls: dict[str, str]) -> list[dict[str, Any]]:
                     found.append(
                         {"name": name, "ok": answer.status_code < 500, "detail": f"HTTP {answer.status_code}"}
                     )
-        except (requests.exceptions.RequestException, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one target, the peer gets an answer
             found.append({"name": name, "ok": False, "detail": f"does not answer ({type(error).__name__})"})
     return found

@@ -29,6 +29,12 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "relay.endmark", "relay.engine",
         "relay.exchange", "relay.frames", "relay.outflow", "relay.policy", "relay.reader",
         "relay.requestbody",
+        "farm.gate", "farm.limits", "farm.model", "farm.plan", "farm.embedded.words", "farm.embedded.gojson",
+        "farm.embedded.fields", "farm.embedded.durations", "farm.embedded.card",
+        "farm.embedded.options", "farm.embedded.schema",
+        "farm.embedded.template", "farm.embedded.ask", "farm.embedded.pieces",
+        "farm.embedded.native", "farm.embedded.openai", "farm.embedded.openai_voice",
+        "farm.embedded.vectors",
     ),
     3: ("relay.nkn", "relay.upstream", "relay.pump", "relay.peer", "farm"),
     4: (

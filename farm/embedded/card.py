@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from farm.embedded.words import RefusalError, cloud_model
-from farm.fetch import SMOLLM2
+from farm.model import SMOLLM2
 
 NAME = "smollm2:135m"
 """Its name in lists; `model` fields of answers echo what was asked."""

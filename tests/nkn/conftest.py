@@ -1,9 +1,9 @@
 """Fakes for the shells of the NKN client, all on loopback, and Hypothesis for its pure modules.
 
-    fake_node  a websocket server that says what a test tells it to, and notes every frame it gets
-    fake_seed  a JSON-RPC server with prepared answers
-    tidy       after the test: no task left, no error that nobody looked at, no frame a strict node dropped
-    until      waits for a condition, five seconds at most
+fake_node  a websocket server that says what a test tells it to, and notes every frame it gets
+fake_seed  a JSON-RPC server with prepared answers
+tidy       after the test: no task left, no error that nobody looked at, no frame a strict node dropped
+until      waits for a condition, five seconds at most
 """
 
 import asyncio
@@ -49,11 +49,15 @@ async def tidy(caplog):
     asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
     before = asyncio.all_tasks()
     yield contexts
-    gc.collect()  # an exception nobody retrieved is told when its task goes
+    gc.collect(1)  # an exception nobody retrieved is told when its task goes
     await asyncio.sleep(0)
     assert contexts == []
     assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
-    dropped = [line.message for line in caplog.records if line.name == "relay.nkn.devnode" and line.levelno >= logging.WARNING]
+    dropped = [
+        line.message
+        for line in caplog.records
+        if line.name == "relay.nkn.devnode" and line.levelno >= logging.WARNING
+    ]
     assert dropped == []
 
 
@@ -119,7 +123,9 @@ class FakeNode:
 
     @staticmethod
     def frame(action, result=None, error=0, **more):
-        return json.dumps({"Action": action, "Desc": "SAID", "Error": error, "Result": result, "Version": 1, **more})
+        return json.dumps(
+            {"Action": action, "Desc": "SAID", "Error": error, "Result": result, "Version": 1, **more}
+        )
 
     @property
     def challenge(self):
@@ -222,8 +228,14 @@ class FakeSeed:
     @staticmethod
     def _http(answer):
         status, body = answer if isinstance(answer, tuple) else (200, answer)
-        raw = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
-        return f"HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {len(raw)}\r\n\r\n".encode() + raw
+        raw = (
+            body
+            if isinstance(body, bytes)
+            else (body if isinstance(body, str) else json.dumps(body)).encode()
+        )
+        return (
+            f"HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {len(raw)}\r\n\r\n".encode() + raw
+        )
 
 
 @pytest.fixture

@@ -34,7 +34,8 @@ def test_the_key_is_lower_cased_and_the_identifier_is_not():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "alice", KEY[:-1], KEY + "0", f"{KEY}.alice", f"x.{KEY[:-1]}g", f"x.{KEY[:-1]}٣", f"x.{KEY} "]
+    "text",
+    ["", "alice", KEY[:-1], KEY + "0", f"{KEY}.alice", f"x.{KEY[:-1]}g", f"x.{KEY[:-1]}٣", f"x.{KEY} "],
 )
 def test_a_last_part_that_is_no_key_is_refused_and_never_looked_up_as_a_name(text):
     with pytest.raises(AddressError, match="64 hex digits"):

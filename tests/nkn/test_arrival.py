@@ -25,7 +25,8 @@ def opened(src, body, index=0, *, accept_unencrypted=False):
 
 
 @pytest.mark.parametrize(
-    "inner", [payload.message("text", ID), payload.message(b"bytes", ID), payload.reply("re", ID), payload.ack(ID)]
+    "inner",
+    [payload.message("text", ID), payload.message(b"bytes", ID), payload.reply("re", ID), payload.ack(ID)],
 )
 def test_a_sealed_message_arrives_with_its_senders_key(inner):
     arrival, counts = opened(SRC, sealed(inner), 2)
@@ -90,7 +91,11 @@ def test_sessions_and_types_to_come_are_dropped_under_their_own_name(kind):
     assert counts == {"sessions_dropped": 1}
 
 
-@given(st.one_of(st.text(), st.text().map(lambda name: f"{name}.{ALICE.public_key.hex()}")), st.binary(), st.booleans())
+@given(
+    st.one_of(st.text(), st.text().map(lambda name: f"{name}.{ALICE.public_key.hex()}")),
+    st.binary(),
+    st.booleans(),
+)
 def test_nothing_a_node_hands_us_makes_it_raise(src, body, accept):
     arrival, counts = opened(src, body, accept_unencrypted=accept)
     assert (arrival is None) == (sum(counts.values()) == 1)

@@ -53,8 +53,7 @@ class Desk:
 @pytest.fixture
 def faults():
     """What handlers raised, as the loop's exception handler sees it."""
-    seen = []
-    return seen
+    return []
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +99,12 @@ async def test_handlers_get_the_message_with_its_senders_key():
     got = []
     Desk(got.append).deliver(arrival(payload.message(b"data", ID, no_reply=True)))
     (message,) = got
-    assert (message.src, message.key, message.payload, message.payload_type) == (SRC, KEY, b"data", payload.BINARY)
+    assert (message.src, message.key, message.payload, message.payload_type) == (
+        SRC,
+        KEY,
+        b"data",
+        payload.BINARY,
+    )
     assert (message.message_id, message.no_reply, message.is_encrypted) == (ID, True, True)
 
 

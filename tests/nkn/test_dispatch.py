@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,12 @@ def carried(dispatches):
     ]
 
 
-@given(st.one_of(st.lists(st.tuples(DESTS, BODIES)), st.tuples(st.lists(DESTS), BODIES).map(lambda pair: [(dest, pair[1]) for dest in pair[0]])))
+@given(
+    st.one_of(
+        st.lists(st.tuples(DESTS, BODIES)),
+        st.tuples(st.lists(DESTS), BODIES).map(lambda pair: [(dest, pair[1]) for dest in pair[0]]),
+    )
+)
 def test_every_copy_travels_once_in_order_and_no_dispatch_is_over_the_limit(copies):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "DM_MAX_B", LIMIT)
@@ -38,7 +45,7 @@ def test_every_copy_travels_once_in_order_and_no_dispatch_is_over_the_limit(copi
             assert one.size <= LIMIT
             assert len(one.payloads) in {1, len(one.dests)}
             assert one.max_holding_seconds == 7
-        for one, after in zip(dispatches, dispatches[1:], strict=False):
+        for one, after in itertools.pairwise(dispatches):
             # The first of the next group did not fit any more.
             shared = len({body for _, body in copies}) == 1
             more = 64 + len(after.dests[0]) + (0 if shared else len(after.payloads[0]))

@@ -66,9 +66,18 @@ def test_any_bytes_are_a_frame_or_an_envelope_error(raw):
 def test_any_body_of_any_kind_is_a_frame_or_an_envelope_error(kind, compression, body):
     for inside in (body, zlib.compress(body)):
         try:
-            envelope.read(b"\x08" + bytes([kind]) + b"\x12" + bytes([len(inside)]) + inside + b"\x18" + bytes([compression]))
-        except EnvelopeError as error:
-            assert str(error)
+            read = envelope.read(
+                b"\x08"
+                + bytes([kind])
+                + b"\x12"
+                + bytes([len(inside)])
+                + inside
+                + b"\x18"
+                + bytes([compression])
+            )
+        except EnvelopeError:
+            continue
+        assert isinstance(read, Outbound | Inbound | Receipt)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -88,8 +97,9 @@ def bomb(size):
 
 
 def test_a_zlib_bomb_is_refused_and_never_inflated_beyond_a_frame(monkeypatch):
-    frame = bomb(64 * limits.NODE_FRAME_MAX_B)
-    assert len(frame) < 300_000
+    monkeypatch.setattr(limits, "NODE_FRAME_MAX_B", 10_000)
+    frame = bomb(500 * limits.NODE_FRAME_MAX_B)
+    assert len(frame) < limits.NODE_FRAME_MAX_B
     asked = []
     real = zlib.decompressobj
 
@@ -145,7 +155,16 @@ def test_a_cut_zlib_stream_is_refused():
         (b"\x08\x09", "unknown message type 9"),
         (b"\x18\x09", "unknown compression 9"),
     ],
-    ids=["no protobuf", "no inbound", "no receipt", "no outbound", "no utf-8", "no zlib", "type", "compression"],
+    ids=[
+        "no protobuf",
+        "no inbound",
+        "no receipt",
+        "no outbound",
+        "no utf-8",
+        "no zlib",
+        "type",
+        "compression",
+    ],
 )
 def test_what_the_protocol_does_not_know_is_refused(frame, said):
     with pytest.raises(EnvelopeError, match=said):
@@ -159,7 +178,9 @@ def test_the_first_versions_single_destination_and_payload_are_read():
 
 
 def test_lists_win_over_the_first_versions_fields():
-    both = pb.OutboundMessage(dest="old", payload=b"old", dests=["new"], payloads=[b"new"]).SerializeToString()
+    both = pb.OutboundMessage(
+        dest="old", payload=b"old", dests=["new"], payloads=[b"new"]
+    ).SerializeToString()
     read = envelope.read(client_message(pb.OUTBOUND_MESSAGE, both))
     assert (read.dests, read.payloads) == (("new",), (b"new",))
 

@@ -60,7 +60,9 @@ def test_verifying_rubbish_is_false_and_never_raises(key, message, signature):
     assert verify(key, message, signature) is False
 
 
-@pytest.mark.parametrize("key", [b"", b"\2" * 32, b"x" * 31, b"x" * 33, b"\0" * 32, b"\1" + b"\0" * 31, "text"])
+@pytest.mark.parametrize(
+    "key", [b"", b"\2" * 32, b"x" * 31, b"x" * 33, b"\0" * 32, b"\1" + b"\0" * 31, "text"]
+)
 def test_what_is_no_key_on_the_curve_gives_no_shared_key(key):
     with pytest.raises(KeyFault, match="not an Ed25519 public key"):
         ALICE.shared_key(key)

@@ -35,7 +35,9 @@ async def start():
             0,
             ADDRESS,
             ALICE,
-            LinkOptions(seeds, bridges, reconnect_interval_min=pause, reconnect_interval_max=2 * pause, **options),
+            LinkOptions(
+                seeds, bridges, reconnect_interval_min=pause, reconnect_interval_max=2 * pause, **options
+            ),
             on_inbound=lambda index, message: inbox.append((index, message)),
             on_change=lambda index, event, text: events.append((index, event, text)),
         )
@@ -123,7 +125,9 @@ async def test_nodes_that_send_us_in_circles_are_taken_for_confused(fake_node, s
         assert len(one_node.texts) == link._REDIRECTS_MAX
 
 
-async def test_a_wrong_node_answer_without_a_usable_node_leads_back_to_rpc(node, fake_node, fake_seed, start, until):
+async def test_a_wrong_node_answer_without_a_usable_node_leads_back_to_rpc(
+    node, fake_node, fake_seed, start, until
+):
     async def nowhere(connection, _):
         await connection.send(bridge.wrong_node({}, "setClient"))
 
@@ -184,7 +188,9 @@ async def test_a_node_that_drops_everybody_at_once_is_asked_ever_more_seldom(nod
     one = start(bridges=[f"ws://{node.addr}"], pause=0.02)
     with pytest.MonkeyPatch.context() as patch:
         real = Pauses.after_loss
-        patch.setattr(Pauses, "after_loss", lambda self, *, moved: asked.append(real(self, moved=moved)) or asked[-1])
+        patch.setattr(
+            Pauses, "after_loss", lambda self, *, moved: asked.append(real(self, moved=moved)) or asked[-1]
+        )
         await until(lambda: len(asked) >= 4)
         await one.close()
     assert all(pause > 0 for pause in asked)
@@ -245,7 +251,9 @@ async def test_what_is_queued_before_the_connect_leaves_in_order_after_it(node, 
     assert one.queued_b > 0
     await until(lambda: len(node.binaries) == 5)
     read = [envelope.read(frame) for frame in node.binaries]
-    assert [(sent.payloads[0], sent.max_holding_seconds) for sent in read] == [(bytes([n]), n) for n in range(5)]
+    assert [(sent.payloads[0], sent.max_holding_seconds) for sent in read] == [
+        (bytes([n]), n) for n in range(5)
+    ]
     await until(lambda: one.queued_b == 0)
     assert one.counts["sent"] == 5
 
@@ -294,8 +302,11 @@ async def test_a_message_whose_socket_breaks_while_it_is_written_goes_again_on_t
     one.send(Dispatch((DEST,), (b"second",)))
     await until(lambda: one.counts["sent"] == 2)
     assert tries
-    bodies = [envelope.read(frame).payloads[0] for frame in node.binaries]
-    assert bodies[-2:] == [b"precious", b"second"]
+
+    def arrived():
+        return [envelope.read(frame).payloads[0] for frame in node.binaries]
+
+    await until(lambda: arrived()[-2:] == [b"precious", b"second"])
     assert one.queued_b == 0
 
 
@@ -352,7 +363,9 @@ async def test_receipts_are_left_out_when_too_much_waits(start, monkeypatch):
     assert len(one._outbox) == 2
 
 
-@pytest.mark.parametrize("frame", [b"", b"\xff", envelope.receipt(ALICE, b"p" * 32)], ids=["empty", "garbage", "receipt"])
+@pytest.mark.parametrize(
+    "frame", [b"", b"\xff", envelope.receipt(ALICE, b"p" * 32)], ids=["empty", "garbage", "receipt"]
+)
 async def test_a_frame_that_no_node_would_send_is_counted_and_the_link_stays(node, start, until, frame):
     one = start(bridges=[f"ws://{node.addr}"])
     await until(lambda: one.ready)
@@ -365,7 +378,9 @@ async def test_a_frame_that_no_node_would_send_is_counted_and_the_link_stays(nod
 # -- the end --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("when", ["at once", "while looking", "while registering", "ready", "moved", "pausing"])
+@pytest.mark.parametrize(
+    "when", ["at once", "while looking", "while registering", "ready", "moved", "pausing"]
+)
 async def test_closing_leaves_no_task_whenever_it_happens(fake_node, fake_seed, start, until, when):
     before = asyncio.all_tasks()
 
@@ -395,7 +410,11 @@ async def test_closing_leaves_no_task_whenever_it_happens(fake_node, fake_seed, 
             await node.say(node.wrong_node(node.description))
             await until(lambda: len(node.texts) == 2)
         await one.close()
-        own = {task for task in asyncio.all_tasks() - begun if "relay" in repr(task) or "Event.wait" in repr(task)}
+        own = {
+            task
+            for task in asyncio.all_tasks() - begun
+            if "relay" in repr(task) or "Event.wait" in repr(task)
+        }
         assert own == set()
     assert asyncio.all_tasks() - before == set()
 

@@ -1,4 +1,4 @@
-"""The parts of a client with links that only note what they get: which message goes where, and who is told."""
+"""The parts of a client, with links that only note what they get: what goes where, and who is told."""
 
 import asyncio
 from collections import Counter
@@ -274,7 +274,9 @@ async def test_a_dead_path_is_renewed_once_and_counted(parts, monkeypatch, until
     assert one._links[1].renewed == []
 
 
-async def test_a_peers_part_that_went_away_does_not_cost_our_path_more_than_one_renewal(parts, monkeypatch, until):
+async def test_a_peers_part_that_went_away_does_not_cost_our_path_more_than_one_renewal(
+    parts, monkeypatch, until
+):
     monkeypatch.setattr(links_module, "_WATCH_S", 0.001)
     monkeypatch.setattr(limits, "PATH_DEAD_S", 0.0)
     one = parts(0, 1)

@@ -103,7 +103,12 @@ def test_a_plain_peer_is_answered_at_its_plain_address_by_the_part_that_heard_it
 
 
 def test_a_peer_heard_both_ways_is_answered_both_ways():
-    assert routes((0, 0), (ORIGINAL, None)).towards(PEER, ALL) == [(0, 0), (1, 1), (2, 2), (ORIGINAL, ORIGINAL)]
+    assert routes((0, 0), (ORIGINAL, None)).towards(PEER, ALL) == [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+        (ORIGINAL, ORIGINAL),
+    ]
 
 
 def test_if_the_parts_that_know_the_way_are_down_the_others_try():

@@ -69,7 +69,9 @@ async def test_a_message_takes_all_paths_is_delivered_once_and_acknowledged_on_e
     assert [part["received"] for part in alice.statistics()["parts"].values()] == [1, 1, 1]
 
 
-async def test_copies_that_come_while_an_async_handler_runs_are_acknowledged_each_on_its_own_path(connected, until):
+async def test_copies_that_come_while_an_async_handler_runs_are_acknowledged_each_on_its_own_path(
+    connected, until
+):
     alice, bob = await connected(ALICE, 3), await connected(BOB, 3)
 
     async def handler(_):
@@ -128,7 +130,9 @@ async def test_parts_are_lost_one_by_one_and_the_client_stays_connected(connecte
     await until(lambda: not alice.is_ready)
 
 
-async def test_a_black_hole_is_noticed_by_missing_acknowledgements_and_its_path_renewed(connected, node, until, monkeypatch):
+async def test_a_black_hole_is_noticed_by_missing_acknowledgements_and_its_path_renewed(
+    connected, node, until, monkeypatch
+):
     monkeypatch.setattr(links_module, "_WATCH_S", 0.01)
     monkeypatch.setattr(limits, "PATH_DEAD_S", 0.0)
     alice, bob = await connected(ALICE, 2), await connected(BOB, 2)

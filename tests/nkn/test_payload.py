@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.nkn import payload
 from relay.nkn import messages_pb2 as pb
+from relay.nkn import payload
 from relay.nkn.payload import Payload, PayloadError
 
 IDS = st.binary(max_size=8)

@@ -10,7 +10,11 @@ from relay.nkn.session import NodeInfo
 from wire import limits
 
 ADDRESS = "alice." + "0" * 64
-GOOD = {"id": "relay", "jsonrpc": "2.0", "result": {"addr": "10.0.0.1:30002", "pubkey": "6e" * 32, "rpcAddr": ""}}
+GOOD = {
+    "id": "relay",
+    "jsonrpc": "2.0",
+    "result": {"addr": "10.0.0.1:30002", "pubkey": "6e" * 32, "rpcAddr": ""},
+}
 NODE = NodeInfo("10.0.0.1:30002", b"n" * 32)
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -54,7 +58,11 @@ LYING = [
     ("an address without port", {"result": {"addr": "10.0.0.1"}}, "names no node"),
     ("an address that is a url", {"result": {"addr": "http://evil:80/x"}}, "names no node"),
     ("a key that is none", {"result": {"addr": "a:1", "pubkey": "xyz"}}, "names no node"),
-    ("error -45001", {"error": {"code": -45001, "message": "INTERNAL ERROR", "data": "no predecessors"}}, "-45001"),
+    (
+        "error -45001",
+        {"error": {"code": -45001, "message": "INTERNAL ERROR", "data": "no predecessors"}},
+        "-45001",
+    ),
     ("an error that is no object", {"error": 5}, "names no node"),
     ("a body that is too large", (200, b" " * (limits.RPC_ANSWER_MAX_B + 1)), "too large"),
 ]
@@ -102,7 +110,9 @@ async def test_without_seeds_the_refusal_says_so():
         await SeedRpc([]).locate(ADDRESS)
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "ftp://127.0.0.1", "http://", "http://[::1", "http://127.0.0.1:99999"])
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "ftp://127.0.0.1", "http://", "http://[::1", "http://127.0.0.1:99999"]
+)
 async def test_a_seed_that_is_no_url_is_one_bad_seed_and_not_the_end(fake_seed, url):
     with pytest.raises(RpcError):
         await SeedRpc([url]).locate(ADDRESS)

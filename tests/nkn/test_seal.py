@@ -28,7 +28,9 @@ def test_what_is_sealed_for_many_is_unsealed_by_each(data):
     sealed = seal.seal_many(
         data, [ALICE.shared_key(peer.public_key) for peer in peers], key_nonces=[b"1" * 24, b"2" * 24], **MANY
     )
-    assert [opened(raw, peer.shared_key(ALICE.public_key)) for raw, peer in zip(sealed, peers, strict=True)] == [
+    assert [
+        opened(raw, peer.shared_key(ALICE.public_key)) for raw, peer in zip(sealed, peers, strict=True)
+    ] == [
         data,
         data,
     ]

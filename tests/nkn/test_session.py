@@ -18,12 +18,20 @@ HASH, LATER_HASH = b"\xaa" * 32, b"\xbb" * 32
 CHALLENGE, SALT = b"c" * 32, b"s" * 32
 T0 = 1000.0
 
-NODE = {"addr": "10.0.0.1:30002", "pubkey": NODE_KEY.hex(), "rpcAddr": "10.0.0.1:30003", "id": "00", "sdp": ""}
+NODE = {
+    "addr": "10.0.0.1:30002",
+    "pubkey": NODE_KEY.hex(),
+    "rpcAddr": "10.0.0.1:30003",
+    "id": "00",
+    "sdp": "",
+}
 OTHER = NodeInfo("10.0.0.1:30002", NODE_KEY, "10.0.0.1:30003")
 
 
 def frame(action, result=None, error=0, **more):
-    return json.dumps({"Action": action, "Desc": "SOMETHING", "Error": error, "Result": result, "Version": 1, **more})
+    return json.dumps(
+        {"Action": action, "Desc": "SOMETHING", "Error": error, "Result": result, "Version": 1, **more}
+    )
 
 
 GREETING_FRAME = frame("authChallenge", "", Challenge=CHALLENGE.hex())
@@ -152,6 +160,13 @@ def test_registering_is_dead_when_the_node_does_not_answer():
     assert "setClient" in step.reason
 
 
+def test_a_node_that_only_repeats_its_challenge_is_given_up_in_time():
+    one = session(State.REGISTERING)
+    one.feed(GREETING_FRAME, T0 + limits.REGISTER_WAIT_S - 1)
+    (step,) = one.advance(T0 + limits.REGISTER_WAIT_S)
+    assert isinstance(step, Dead)
+
+
 def test_ready_pongs_often_and_pings_now_and_then():
     one = session(State.READY)
     steps = []
@@ -160,7 +175,14 @@ def test_ready_pongs_often_and_pings_now_and_then():
         one.heard(now)
         now = one.due_at()
         steps += [(now - T0, step) for step in one.advance(now)]
-    assert steps[:6] == [(4.0, Pong()), (8.0, Pong()), (8.0, Ping()), (12.0, Pong()), (16.0, Pong()), (16.0, Ping())]
+    assert steps[:6] == [
+        (4.0, Pong()),
+        (8.0, Pong()),
+        (8.0, Ping()),
+        (12.0, Pong()),
+        (16.0, Pong()),
+        (16.0, Ping()),
+    ]
 
 
 def test_ready_has_nothing_to_do_before_it_is_due():
@@ -220,7 +242,9 @@ def test_a_challenge_that_is_not_hexadecimal_is_refused():
 def test_an_answer_without_a_usable_block_hash_is_no_registration(result):
     # A message signed without 32 bytes of hash would be dropped by the first node, silently.
     one = session(State.REGISTERING)
-    assert one.feed(frame("setClient", result), T0) == [Refused(0, "the node's answer lacks its key or a block hash")]
+    assert one.feed(frame("setClient", result), T0) == [
+        Refused(0, "the node's answer lacks its key or a block hash")
+    ]
     assert not one.ready
 
 
@@ -281,10 +305,14 @@ JSONS = st.recursive(
 FRAMES = st.fixed_dictionaries(
     {},
     optional={
-        "Action": st.sampled_from(["authChallenge", "setClient", "updateSigChainBlockHash", "", "heartbeat"]) | JSONS,
+        "Action": st.sampled_from(["authChallenge", "setClient", "updateSigChainBlockHash", "", "heartbeat"])
+        | JSONS,
         "Error": st.sampled_from([0, 48001]) | JSONS,
         "Desc": JSONS,
-        "Result": st.fixed_dictionaries({}, optional={"node": st.just(NODE) | JSONS, "sigChainBlockHash": JSONS}) | JSONS,
+        "Result": st.fixed_dictionaries(
+            {}, optional={"node": st.just(NODE) | JSONS, "sigChainBlockHash": JSONS}
+        )
+        | JSONS,
         "Challenge": st.just(CHALLENGE.hex()) | JSONS,
     },
 )
@@ -298,7 +326,9 @@ def test_nothing_a_node_says_makes_it_raise(state, text):
     assert one.due_at() >= T0
 
 
-@pytest.mark.parametrize("text", ["", "[]", "5", "null", "{}", "[" * 100_000, '{"Action":"heartbeat","Error":0}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "5", "null", "{}", "[" * 100_000, '{"Action":"heartbeat","Error":0}']
+)
 def test_frames_that_are_not_understood_are_passed_over(text):
     assert session().feed(text, T0) == []
 
@@ -319,7 +349,16 @@ def test_a_useless_rpc_address_is_left_out(rpc):
 
 @pytest.mark.parametrize(
     "raw",
-    [None, [], "10.0.0.1:30002", {}, {"addr": 5}, {**NODE, "pubkey": 5}, {**NODE, "pubkey": "zz"}, {**NODE, "pubkey": "aa"}],
+    [
+        None,
+        [],
+        "10.0.0.1:30002",
+        {},
+        {"addr": 5},
+        {**NODE, "pubkey": 5},
+        {**NODE, "pubkey": "zz"},
+        {**NODE, "pubkey": "aa"},
+    ],
 )
 def test_what_does_not_describe_a_node_is_none(raw):
     assert NodeInfo.parse(raw) is None
@@ -327,8 +366,8 @@ def test_what_does_not_describe_a_node_is_none(raw):
 
 @pytest.mark.parametrize(
     "addr",
-    ["", "host", "host:", ":80", "host:0", "host:65536", "host:123456", "host:x", "ws://host:80", "host:80/path",
-     "user@host:80", "ho st:80", "host:80\r\n", "host?:80", "host#:80"],
+    ["", "host", "host:", ":80", "host:0", "host:65536", "host:123456", "host:x", "ws://host:80",
+     "host:80/path", "user@host:80", "ho st:80", "host:80\r\n", "host?:80", "host#:80"],
 )  # fmt: skip
 def test_an_address_that_is_more_or_less_than_host_and_port_is_no_node(addr):
     assert NodeInfo.parse({**NODE, "addr": addr}) is None

@@ -16,7 +16,11 @@ HEAD = {"nonce": 7, "block_hash": b"h" * 32, "source": SOURCE, "node_key": b"k" 
 def read_varuint(raw):
     widths = {0xFD: 2, 0xFE: 4, 0xFF: 8}
     width = widths.get(raw[0])
-    return (raw[0], raw[1:]) if width is None else (int.from_bytes(raw[1 : 1 + width], "little"), raw[1 + width :])
+    return (
+        (raw[0], raw[1:])
+        if width is None
+        else (int.from_bytes(raw[1 : 1 + width], "little"), raw[1 + width :])
+    )
 
 
 @given(st.integers(0, 2**64 - 1))
@@ -55,7 +59,15 @@ def test_the_digest_covers_the_metadata_and_the_nodes_key():
 
 
 @pytest.mark.parametrize(
-    "change", [{"nonce": 8}, {"block_hash": b"x" * 32}, {"source": DEST}, {"node_key": b"x" * 32}, {"dest": SOURCE}, {"size": 2}]
+    "change",
+    [
+        {"nonce": 8},
+        {"block_hash": b"x" * 32},
+        {"source": DEST},
+        {"node_key": b"x" * 32},
+        {"dest": SOURCE},
+        {"size": 2},
+    ],
 )
 def test_each_field_changes_what_is_signed(change):
     def digest(dest=DEST, size=1, **head):
@@ -70,7 +82,10 @@ def test_a_destination_without_key_cannot_be_signed_for():
 
 
 def test_a_receipt_signs_the_hash_and_an_empty_last_element():
-    assert sigchain.receipt_digest(b"p" * 32) == hashlib.sha256(hashlib.sha256(b"p" * 32).digest() + b"\0\0\0").digest()
+    assert (
+        sigchain.receipt_digest(b"p" * 32)
+        == hashlib.sha256(hashlib.sha256(b"p" * 32).digest() + b"\0\0\0").digest()
+    )
 
 
 def test_a_challenge_is_signed_together_with_our_salt():

@@ -19,11 +19,9 @@ CLOUD_NAMES = [
     "gpt-oss:120b:\tCLOUD ",
     "gpt-oss: 120b-cloud",
     "registry.ollama.ai/library/gpt-oss:120b-cloud",
-    "gpt-oss-cloud",
 ]
 LOCAL_NAMES = [
     "smollm2:135m",
-    "cloud",
     "cloudy:7b",
     "gpt-oss:cloud-7b",
     "my-cloud:latest",
@@ -38,17 +36,17 @@ def body(name: str, key: str = "model") -> bytes:
     return f'{{"{key}":"{escaped}","stream":true}}'.encode()
 
 
-@pytest.mark.parametrize("name", [name for name in CLOUD_NAMES if name != "gpt-oss-cloud"])
-@pytest.mark.parametrize("key", ["model", "name", "Model", "MODEL", "mOdEl", "NAME", "\\u006dodel"])
-def test_a_cloud_model_is_denied_under_any_spelling_of_name_and_key(name, key):
-    with pytest.raises(PeerFault, match="cloud") as caught:
-        cloud.refuse_body(body(name, key))
-    assert (caught.value.code, caught.value.status) == ("denied", 403)
+@pytest.mark.parametrize("name", CLOUD_NAMES)
+def test_a_cloud_model_is_denied_under_any_spelling_of_name_and_key(name):
+    for key in ("model", "name", "Model", "MODEL", "mOdEl", "NAME", "\\u006dodel"):
+        with pytest.raises(PeerFault, match="cloud") as caught:
+            cloud.refuse_body(body(name, key))
+        assert (caught.value.code, caught.value.status) == ("denied", 403)
     with pytest.raises(PeerFault):
         cloud.refuse_name(name)
 
 
-@pytest.mark.parametrize("name", [name for name in LOCAL_NAMES if name != "cloud"])
+@pytest.mark.parametrize("name", LOCAL_NAMES)
 def test_a_local_model_is_not(name):
     cloud.refuse_name(name)
     cloud.refuse_body(body(name))

@@ -48,10 +48,9 @@ def test_the_events_are_those_of_the_contract():
     assert frames.ALIASES == PUBLISHED
 
 
-@pytest.mark.parametrize(("name", "kind"), PUBLISHED.items())
 @pytest.mark.parametrize("spell", [str.lower, str.upper, str.title])
-def test_every_event_in_any_case(name, kind, spell):
-    assert ask(event=spell(name), id="1").kind == kind
+def test_every_event_in_any_case(spell):
+    assert {name: ask(event=spell(name), id="1").kind for name in PUBLISHED} == PUBLISHED
 
 
 def test_text_and_bytes_are_the_same_message():
@@ -148,11 +147,11 @@ LINE_WORDS = {"lines", "ndjson", "sse", "events"}
 
 
 @pytest.mark.parametrize("word", sorted(STREAM_WORDS))
-@pytest.mark.parametrize("spell", [str.lower, str.upper, lambda word: f" {word}\t"])
-def test_words_that_ask_for_a_stream(word, spell):
+def test_words_that_ask_for_a_stream(word):
     mode = frames.StreamMode(wanted=True, lines=word in LINE_WORDS)
-    assert frames.stream_mode({"stream": spell(word)}) == mode
-    assert frames.stream_mode({"headers": {"a": "b", "x-ReLaY-sTream": spell(word)}}) == mode
+    for text in (word, word.upper(), f" {word}\t"):
+        assert frames.stream_mode({"stream": text}) == mode
+        assert frames.stream_mode({"headers": {"a": "b", "x-ReLaY-sTream": text}}) == mode
 
 
 @pytest.mark.parametrize("value", [True, 1])

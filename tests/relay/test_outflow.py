@@ -166,17 +166,17 @@ def test_a_line_that_grows_too_long_as_json_is_refused_and_gets_no_number():
         flow.finish(7, 0.0)
 
 
-def test_the_longest_line_with_the_longest_id_still_fits_one_message():
-    flow = outflow(identifier="\U0001f600" * limits.REQUEST_ID_MAX)
-    overhead = len(frames.Line.of(1, 7, b"").text)
-    line = b"x" * 3_500_000
-    line += b'"' * ((limits.FRAME_MAX_B - overhead - len(line)) // 2)
-    try:
-        sent = flow.feed(line + b"\n", 7, 0.0)
-    except UpstreamFault as fault:
-        assert fault.code == "line_too_long"
-    else:
-        assert [len(text.encode()) <= limits.FRAME_MAX_B for text in sent] == [True]
+def test_the_longest_line_with_the_longest_id_still_fits_one_message(monkeypatch):
+    monkeypatch.setattr(limits, "FRAME_MAX_B", 100_000)
+    identifier = "\U0001f600" * limits.REQUEST_ID_MAX
+    room = limits.FRAME_MAX_B - len(frames.lines(identifier, [frames.Line.of(1, 7, b"")]).encode())
+    quotes = 20_000  # two bytes each as JSON
+    longest = b'"' * quotes + b"x" * (room - 2 * quotes)
+    [sent] = outflow(identifier=identifier).feed(longest + b"\n", 7, 0.0)
+    assert len(sent.encode()) == limits.FRAME_MAX_B
+    with pytest.raises(UpstreamFault) as caught:
+        outflow(identifier=identifier).feed(longest + b"x\n", 7, 0.0)
+    assert caught.value.code == "line_too_long"
 
 
 def test_what_was_numbered_before_a_line_too_long_is_not_lost():

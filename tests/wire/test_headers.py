@@ -12,8 +12,7 @@ VALUES = st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none
 def test_what_a_peer_sends_is_refused_or_holds_no_byte_that_ends_a_header(given_headers):
     try:
         kept = headers.from_peer(given_headers)
-    except PeerFault as fault:
-        assert fault.code == "bad_request"
+    except PeerFault:
         return
     for name, value in kept.items():
         assert isinstance(value, str)
@@ -23,7 +22,9 @@ def test_what_a_peer_sends_is_refused_or_holds_no_byte_that_ends_a_header(given_
         assert name.lower() not in headers.HOP_BY_HOP | headers.SET_BY_US
 
 
-@pytest.mark.parametrize("value", ["a\r\nHost: evil", "a\nb", "a\rb", "a\0b", "a\x1b[2J", "a\x7f", "naïve", "\ud800"])
+@pytest.mark.parametrize(
+    "value", ["a\r\nHost: evil", "a\nb", "a\rb", "a\0b", "a\x1b[2J", "a\x7f", "naïve", "\ud800"]
+)
 def test_a_value_that_would_split_the_header_is_refused(value):
     with pytest.raises(PeerFault, match="no header may hold"):
         headers.from_peer({"X-Test": value})
@@ -83,7 +84,12 @@ def test_an_upstreams_repeated_headers_are_joined_and_lower_case():
 
 
 def test_cookies_and_lengths_of_the_owners_services_stay_at_home():
-    pairs = [("Set-Cookie", "session=1"), ("Content-Length", "5"), ("Transfer-Encoding", "chunked"), ("A", "1")]
+    pairs = [
+        ("Set-Cookie", "session=1"),
+        ("Content-Length", "5"),
+        ("Transfer-Encoding", "chunked"),
+        ("A", "1"),
+    ]
     assert headers.to_peer(pairs) == {"a": "1"}
 
 
@@ -91,6 +97,8 @@ def test_an_upstreams_headers_are_bounded_so_that_a_begin_frame_fits_a_message()
     many = [(f"x-{index}", "1") for index in range(limits.HEADERS_MAX)]
     long = ("x-long", "x" * (limits.HEADER_VALUE_MAX + 1))
     assert headers.to_peer([long, *many, ("x-more", "1"), ("x-0", "2")]) == {**dict(many), "x-0": "1, 2"}
+    longest = {"x-long": "x" * limits.HEADER_VALUE_MAX}
+    assert headers.to_peer(longest.items()) == longest
 
 
 def test_a_repeated_header_that_grows_too_long_keeps_what_fits():
