@@ -34,7 +34,8 @@ class Journal:
         if event == "failed" and text == self._failed and not self._debug:
             return
         self._failed = text if event == "failed" else None
-        self._line(f"nkn      {event} {redact.printable(text, 240)}")
+        more = "; trying again" if event == "failed" else ""
+        self._line(f"nkn      {event} {redact.printable(text, 240)}{more}")
 
     def _line(self, text: str) -> None:
         stamp = time.strftime("%H:%M:%S")

@@ -7,6 +7,9 @@ from collections.abc import Generator
 
 import hypothesis
 import pytest
+from harness import node, relay, upstream
+
+__all__ = ["node", "relay", "upstream"]
 
 CI = os.environ.get("CI") == "true"
 MAY_SKIP = {"nknd", "ollama", "gpu"}

@@ -96,9 +96,7 @@ class Delivery:
         task.add_done_callback(self._running.discard)
         return task
 
-    async def _settle(
-        self, arrival: Arrival, copy: multi.Copy, started: Sequence[asyncio.Task[Any]]
-    ) -> None:
+    async def _settle(self, arrival: Arrival, copy: multi.Copy, started: Sequence[asyncio.Task[Any]]) -> None:
         self._answer(arrival, copy, await asyncio.gather(*started))
 
     def _answer(self, arrival: Arrival, copy: multi.Copy, results: Sequence[Any]) -> None:

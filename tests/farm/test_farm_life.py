@@ -97,7 +97,8 @@ def test_leaving_by_the_official_client_frees_the_slot(farm: Any) -> None:
 def test_the_next_in_line_starts_when_the_first_leaves(own_farm: Any) -> None:
     with httpx.Client(base_url=own_farm.url, timeout=60) as client:
         with client.stream("POST", "/api/generate", json={**ENDLESS, "options": OPTIONS}) as first:
-            next(first.iter_lines())
+            lines = first.iter_lines()  # kept: a reader that is dropped closes its answer
+            next(lines)
             assert own_farm.engine == {"loaded": True, "slots": 1, "busy": 1}
         # One slot only: an answer means that the first request's is free.
         told = client.post(

@@ -81,6 +81,11 @@ def test_what_only_looks_like_a_prefix_stays_part_of_the_identifier(name):
     assert address.split_prefix(f"{name}.{KEY}") == (None, f"{name}.{KEY}")
 
 
+def test_a_part_number_has_nine_digits_at_most():
+    assert address.split_prefix(f"__999999999__.{KEY}") == (999_999_999, KEY)
+    assert address.split_prefix(f"__1000000000__.{KEY}") == (None, f"__1000000000__.{KEY}")
+
+
 def test_a_prefix_needs_an_address_behind_it():
     assert address.split_prefix("__1__") == (None, "__1__")
 

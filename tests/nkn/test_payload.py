@@ -34,7 +34,8 @@ def test_text_and_bytes_keep_their_kind():
 
 def test_an_answer_names_its_message_and_has_no_id_of_its_own():
     for answer in (payload.reply("x", b"12345678"), payload.ack(b"12345678")):
-        assert (answer.reply_to_id, answer.message_id) == (b"12345678", b"")
+        assert (answer.reply_to_id, answer.message_id, answer.no_reply) == (b"12345678", b"", False)
+    assert payload.MESSAGE_ID_B == 8
     assert payload.ack(b"12345678").type == payload.ACK
 
 

@@ -30,6 +30,21 @@ def test_a_varuint_is_read_back_and_as_short_as_can_be(value):
     assert len(raw) == (1 if value < 0xFD else 3 if value <= 0xFFFF else 5 if value <= 0xFFFFFFFF else 9)
 
 
+@pytest.mark.parametrize(
+    ("value", "raw"),
+    [
+        (0xFC, "fc"),
+        (0xFD, "fdfd00"),
+        (0xFFFF, "fdffff"),
+        (0x10000, "fe00000100"),
+        (0xFFFFFFFF, "feffffffff"),
+        (0x100000000, "ff0000000001000000"),
+    ],
+)
+def test_a_varuint_grows_exactly_where_the_nodes_grows(value, raw):
+    assert sigchain.varuint(value).hex() == raw
+
+
 @given(st.binary(max_size=300), st.binary(max_size=5))
 def test_bytes_behind_their_length_are_delimited(data, rest):
     length, tail = read_varuint(sigchain.varbytes(data) + rest)

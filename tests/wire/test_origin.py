@@ -103,6 +103,14 @@ def test_a_path_that_is_encoded_over_and_over_is_refused_and_not_decoded_to_the_
     assert len(rounds) < 10
 
 
+def test_a_path_is_judged_as_a_server_sees_it_that_decodes_three_times():
+    assert clean_path("/%252541") == "/%252541"
+    with pytest.raises(PeerFault, match="segment"):
+        clean_path("/%25252e%25252e/x")
+    with pytest.raises(PeerFault, match="over and over"):
+        clean_path("/%25252541")
+
+
 def test_a_paths_length_is_bounded():
     assert clean_path("/" + "a" * (limits.PATH_MAX - 1))
     with pytest.raises(PeerFault, match="longer than"):

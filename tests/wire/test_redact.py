@@ -40,6 +40,7 @@ def test_an_address_keeps_its_name():
 
 def test_what_is_short_is_no_key_and_stays():
     assert redact.key("relay.abc") == "relay.abc"
+    assert redact.key("relay.12345678") == "relay.12345678"
 
 
 def test_a_path_is_shown_without_its_query():
