@@ -2,6 +2,11 @@
 
 import sys
 
-from farm.cli import main
+from wire.entry import missing
 
-sys.exit(main())
+try:
+    from farm.cli import main
+
+    sys.exit(main())
+except ModuleNotFoundError as error:
+    sys.exit(missing(error, "farm"))

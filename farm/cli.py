@@ -9,6 +9,7 @@ import argparse
 import logging
 import signal
 import sys
+from importlib.util import find_spec
 from types import FrameType
 
 from farm import limits, settings
@@ -37,6 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _look_for_packages() -> None:
+    """ModuleNotFoundError for what is imported only once the engine is on its way."""
+    for name in ("fastapi", "httpx", "uvicorn"):
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(name=name)
+
+
 def _leave(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form
     raise KeyboardInterrupt
 
@@ -53,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     flags = _parser().parse_args(argv)
     try:
         asked = settings.check(**vars(flags))
+        _look_for_packages()
         from farm import house
 
         house.run(asked, lambda url: print(f"→ farm ready: {url}", flush=True))

@@ -1,11 +1,11 @@
-"""The published script path: `python farm/ollama_farm.py --mode embedded` does what `python -m farm` does."""
+"""The script path of the first release: `python3 farm/ollama_farm.py --help`."""
 
+import runpy
 import sys
 from pathlib import Path
 
-if __name__ == "__main__":
-    # Started as a script, Python puts farm/ itself first; the packages lie one folder above.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-    from farm.cli import main
+# Run as a script, Python puts this folder first; the packages lie one above.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-    sys.exit(main())
+if __name__ == "__main__":
+    runpy.run_module("farm", run_name="__main__", alter_sys=True)

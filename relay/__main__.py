@@ -2,6 +2,11 @@
 
 import sys
 
-from relay.cli import main
+from wire.entry import missing
 
-sys.exit(main())
+try:
+    from relay.cli import main
+
+    sys.exit(main())
+except ModuleNotFoundError as error:
+    sys.exit(missing(error, "relay"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Ollamalike, Relay
+from harness import ROOT, Ollamalike, Relay
 
 pytestmark = pytest.mark.node
 
@@ -210,3 +211,33 @@ async def test_the_log_shows_no_prompt_and_no_seed(
     assert "request" in relay.log
     assert "canary" not in relay.log
     assert seed not in relay.log
+
+
+@pytest.mark.engine
+async def test_a_real_answer_arrives_whole_and_every_line_once(tmp_path: Path, peers: Any, node: str) -> None:
+    farm = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "farm", "--mode", "embedded", "--front-port", "0", "--back-port", "0"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        url = (await farm.stdout.readline()).decode().split()[-1]
+        async with Relay(tmp_path, node, url) as relay:
+            asker = Asker(await peers.open("peer", node, numSubClients=2), relay)
+            body = {"model": "smollm2:135m", "prompt": "Name three colours.", "options": {"num_predict": 40}}
+            req = {"path": "/api/generate", "method": "POST", "json": body, "stream": "chunks"}
+            await asker.tell(event="relay.http", id="real", req=req)
+            found = await asker.whole("real")
+    finally:
+        farm.terminate()
+        await farm.wait()
+    end = next(frame for frame in found if frame["event"] == "relay.response.end")
+    numbers = [line["seq"] for f in found if f["event"] == "relay.response.lines" for line in f["lines"]]
+    assert sorted(numbers) == list(range(1, end["last_seq"] + 1))
+    told = [json.loads(line) for _, line in sorted(lines(found).items())]
+    assert [line["done"] for line in told] == [False] * (len(told) - 1) + [True]
+    assert "".join(line["response"] for line in told).strip()
+    assert 1 < told[-1]["eval_count"] <= 40
+    assert (end["ok"], end["done_seen"]) == (True, True)
+    assert end["bytes"] == sum(len(line.encode()) + 1 for line in lines(found).values())

@@ -63,6 +63,12 @@ def test_a_message_over_the_limit_is_refused_and_says_how_large_it_is(small):
     assert pack([(KEY, b"x" * (LIMIT - 64 - 64))], 0)[0].size == LIMIT
 
 
+def test_a_dispatch_may_be_filled_to_the_last_byte(small):
+    half = LIMIT // 2 - 64 - len(KEY)
+    assert [len(one.dests) for one in pack([(KEY, b"x" * half), (KEY, b"y" * half)], 0)] == [2]
+    assert [len(one.dests) for one in pack([(KEY, b"x" * half), (KEY, b"y" * (half + 1))], 0)] == [1, 1]
+
+
 def test_one_message_over_the_limit_refuses_all_of_them(small):
     with pytest.raises(MessageTooLargeError):
         pack([(KEY, b"x"), (KEY, b"y" * LIMIT)], 0)
@@ -87,4 +93,5 @@ def test_the_largest_message_is_that_of_the_official_sdks(data, longest):
 
 
 def test_a_dispatch_counts_its_payloads_its_names_and_a_signature_for_each():
-    assert Dispatch((KEY, KEY), (b"xyz",)).size == 3 + 2 * (64 + 64)
+    one = Dispatch((KEY, KEY), (b"xyz",))
+    assert (one.size, one.max_holding_seconds) == (3 + 2 * (64 + 64), 0)

@@ -185,6 +185,20 @@ def test_a_path_is_not_dead_before_its_time():
     assert health().dead(LATE - 0.1) == []
 
 
+def test_the_time_counts_from_the_first_unacknowledged_message():
+    paths = PathHealth()
+    paths.acked(0, 90.0)
+    for now in range(limits.PATH_DEAD_SENDS):
+        paths.sent(0, 100.0 + now)
+    paths.acked(1, 105.0)
+    assert paths.dead(100.0 + LATE - 0.1) == []
+    assert paths.dead(100.0 + LATE) == [0]
+
+
+def test_an_acknowledgement_of_the_same_moment_proves_nothing():
+    assert health(other_acked_at=0.0).dead(LATE) == []
+
+
 def test_few_unacknowledged_messages_prove_nothing():
     assert health(limits.PATH_DEAD_SENDS - 1).dead(LATE) == []
 

@@ -43,7 +43,7 @@ NEW_HASH = frame("updateSigChainBlockHash", LATER_HASH.hex())
 
 
 def session(state=State.GREETING):
-    one = NodeSession(ALICE, ADDRESS, RPC_KEY, lambda n: SALT[:n], T0)
+    one = NodeSession(ALICE, ADDRESS, RPC_KEY, lambda n: (SALT * 2)[:n], T0)
     one.opened(T0)
     if state is not State.GREETING:
         one.feed(GREETING_FRAME, T0)
@@ -66,6 +66,7 @@ def said(steps):
 def assert_signed(answer):
     assert answer["Action"] == "setClient"
     assert answer["Addr"] == ADDRESS
+    assert bytes.fromhex(answer["ClientSalt"]) == SALT
     digest = sigchain.challenge_digest(CHALLENGE, bytes.fromhex(answer["ClientSalt"]))
     assert identity.verify(ALICE.public_key, digest, bytes.fromhex(answer["Signature"]))
 
@@ -210,7 +211,7 @@ def test_any_byte_of_the_node_is_life(life):
 
 
 def test_the_time_it_took_to_dial_does_not_count():
-    one = NodeSession(ALICE, ADDRESS, RPC_KEY, lambda n: SALT[:n], T0)
+    one = NodeSession(ALICE, ADDRESS, RPC_KEY, lambda n: (SALT * 2)[:n], T0)
     one.opened(T0 + 9)
     assert one.advance(T0 + 9.1) == []
     assert one.due_at() == T0 + 9 + limits.CHALLENGE_WAIT_S
@@ -263,7 +264,7 @@ def test_a_node_that_does_not_tell_its_key_has_the_one_that_rpc_told(node):
 
 
 def test_without_any_key_of_the_node_nothing_can_be_signed():
-    one = NodeSession(ALICE, ADDRESS, b"", lambda n: SALT[:n], T0)
+    one = NodeSession(ALICE, ADDRESS, b"", lambda n: (SALT * 2)[:n], T0)
     one.feed(GREETING_FRAME, T0)
     (step,) = one.feed(frame("setClient", {"sigChainBlockHash": HASH.hex()}), T0)
     assert isinstance(step, Refused)
@@ -339,7 +340,8 @@ def test_frames_that_are_not_understood_are_passed_over(text):
 def test_a_node_is_read_from_its_description():
     assert NodeInfo.parse(NODE) == OTHER
     assert NodeInfo.parse({"addr": "node.example:443"}) == NodeInfo("node.example:443")
-    assert NodeInfo.parse({"addr": "[::1]:80"}) == NodeInfo("[::1]:80")
+    for addr in ("[::1]:80", "host:1", "host:65535"):
+        assert NodeInfo.parse({"addr": addr}) == NodeInfo(addr)
 
 
 @pytest.mark.parametrize("rpc", [5, None, "http://x/", "x", "x:0"])

@@ -102,6 +102,15 @@ def test_one_key_gets_half_of_the_queue():
     assert not admission.admit(4, B)
 
 
+def test_half_of_a_small_queue_is_rounded_down():
+    admission = Admission(Shares(workers=1, per_peer=1, queue=3))
+    admission.admit(1, A)
+    admission.admit(2, A)
+    with pytest.raises(PeerFault, match="of this key"):
+        admission.admit(3, A)
+    assert not admission.admit(4, B)
+
+
 def test_even_a_queue_of_one_lets_a_key_wait():
     admission = Admission(Shares(workers=1, per_peer=1, queue=1))
     assert admission.admit(1, A)

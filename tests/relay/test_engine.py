@@ -718,3 +718,4 @@ def test_any_life_of_a_relay_gives_every_request_exactly_one_end_and_nothing_aft
     assert ended == Counter(opened)
     assert (engine.statistics()["running"], engine.statistics()["waiting"]) == (0, 0)
     assert engine.due_at() is None
+    assert (engine._exchanges, engine._by_id) == ({}, {}), "nothing is kept of what ended"

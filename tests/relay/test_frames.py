@@ -350,6 +350,11 @@ def test_an_empty_body_is_neither(content_type):
     assert (got["json"], got["body_b64"], got["ok"]) == (None, None, True)
 
 
+@pytest.mark.parametrize(("status", "ok"), [(399, True), (400, False)])
+def test_from_400_on_an_answer_is_not_ok(status, ok):
+    assert answer(b"", None, status=status)["ok"] is ok
+
+
 def test_an_error_status_is_passed_on_with_its_body():
     got = answer(b'{"error":"no"}', "application/json", status=404)
     assert (got["ok"], got["status"], got["json"], got["error"]) == (False, 404, {"error": "no"}, None)
@@ -385,6 +390,7 @@ def test_a_request_that_was_not_begun_is_refused_in_the_manner_that_was_asked():
     got = strict(frames.refusal("i", fault, frames.StreamMode(wanted=False, lines=False)))
     assert (got["event"], got["status"], got["ok"]) == ("relay.response", 503, False)
     assert (got["code"], got["retry_after_ms"], got["headers"]) == ("busy", 2000, {})
+    assert got["truncated"] is False
 
 
 JUNK = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just([]))

@@ -1,4 +1,4 @@
-"""The whole line in Python: `relay ask|ping|info` and `Peer`, through a real relay on the development node."""
+"""The whole line in Python: `relay ask|ping|info` and `Peer`, through a relay on the development node."""
 
 from __future__ import annotations
 
