@@ -70,7 +70,9 @@ class Delivery:
         inner = arrival.payload
         copy, first = multi.Copy(now), True
         if inner.message_id:
-            copy, first = self._seen.arrive(arrival.key, inner.message_id, now)
+            # Unsealed messages, where they are accepted, cannot stand in the way of sealed ones.
+            proven = arrival.key if arrival.encrypted else b"unsealed" + arrival.key
+            copy, first = self._seen.arrive(proven, inner.message_id, now)
         if not first:
             self._counts["duplicates"] += 1
             self._answer_again(arrival, copy)

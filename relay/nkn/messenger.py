@@ -81,15 +81,15 @@ class Messenger:
         return self._identity.seed.hex()
 
     def on_connect(self, handler: Callable[[str], Any]) -> None:
-        """Call `handler(node)` at every connect of any part."""
+        """Call `handler(node)`, a plain function, at every connect of any part."""
         self._links.handlers["connect"].append(handler)
 
     def on_disconnect(self, handler: Callable[[str], Any]) -> None:
-        """Call `handler(reason)` at every loss of any part's connection."""
+        """Call `handler(reason)`, a plain function, at every loss of any part's connection."""
         self._links.handlers["disconnect"].append(handler)
 
     def on_connect_failed(self, handler: Callable[[str], Any]) -> None:
-        """Call `handler(reason)` after every failed attempt; more follow by themselves."""
+        """Call `handler(reason)`, a plain function, after every failed attempt; more attempts follow."""
         self._links.handlers["connect_failed"].append(handler)
 
     def on_message(self, handler: MessageHandler) -> None:
@@ -235,6 +235,9 @@ class Messenger:
         if arrival is None:
             return
         answers = arrival.payload.type == payload.ACK or bool(arrival.payload.reply_to_id)
+        if answers and not arrival.encrypted and self._encrypt:
+            self._counts["unsealed_dropped"] += 1  # what we sealed is answered sealed, or by somebody else
+            return
         if arrival.encrypted:
             self._links.heard(arrival, acked=answers)
         if answers:

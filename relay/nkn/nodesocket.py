@@ -24,6 +24,10 @@ from wire import limits
 _TICK_MIN_S = 0.01
 
 
+_CLOSE_S = 0.5
+"""The closing handshake; real nodes use none."""
+
+
 class NodeError(Exception):
     """A node could not be reached, refused us, or went away; the message says which."""
 
@@ -148,7 +152,7 @@ class NodeSocket:
             max_size=limits.NODE_FRAME_MAX_B + 65_536,
             ping_interval=None,
             open_timeout=limits.DIAL_TIMEOUT_S,
-            close_timeout=0.5,
+            close_timeout=_CLOSE_S,
             proxy=None if _is_local(self.uri) else True,
             **kwargs,
         ) as ws:
@@ -162,6 +166,12 @@ class NodeSocket:
             finally:
                 clock.cancel()
                 await asyncio.gather(clock, return_exceptions=True)
+                # close_timeout does not cover the wait for room in a full write buffer.
+                try:
+                    async with asyncio.timeout(_CLOSE_S):
+                        await ws.close()
+                except TimeoutError:
+                    ws.transport.abort()
 
     async def _listen(self, ws: ClientConnection) -> None:
         with contextlib.suppress(websockets.ConnectionClosed):
@@ -181,7 +191,10 @@ class NodeSocket:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._changed.wait()
-            await self._act(ws, self.session.advance(time.monotonic()))
+            # Nobody may wait for room in a full write buffer here: a node that reads nothing is to be left.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.PONG_S):
+                    await self._act(ws, self.session.advance(time.monotonic()))
 
     async def _act(self, ws: ClientConnection, steps: list[Step]) -> None:
         for step in steps:

@@ -211,7 +211,8 @@ class NodeSession:
         return self._register(now, {"ClientSalt": salt.hex(), "Signature": signature.hex()})
 
     def _register(self, now: float, proof: dict[str, str]) -> list[Step]:
-        self.state, self._state_since = State.REGISTERING, now
+        if self.state is State.GREETING:
+            self.state, self._state_since = State.REGISTERING, now
         return [Say(json.dumps({"Action": "setClient", "Addr": self._address, **proof}, ensure_ascii=False))]
 
     def _answered(self, frame: dict[str, object], now: float) -> list[Step]:

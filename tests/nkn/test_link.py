@@ -197,6 +197,23 @@ async def test_a_node_that_drops_everybody_at_once_is_asked_ever_more_seldom(nod
     assert asked[3] > asked[0]
 
 
+async def test_after_a_steady_connection_the_pauses_begin_anew(node, start, until, monkeypatch):
+    monkeypatch.setattr(link, "_STEADY_S", 0.0)
+    jitter(monkeypatch, 1.0)
+    asked = []
+    real = Pauses.after_loss
+    monkeypatch.setattr(
+        Pauses, "after_loss", lambda self, *, moved: asked.append(real(self, moved=moved)) or asked[-1]
+    )
+    one = start(bridges=[f"ws://{node.addr}"], pause=0.02)
+    for times in (1, 2, 3):
+        await until(lambda n=times: one.counts["connects"] == n and one.ready)
+        node.cut()
+        await until(lambda n=times: one.counts["losses"] == n)
+    await until(lambda: len(asked) == 3)
+    assert asked == [0.005] * 3
+
+
 async def test_a_node_that_pushes_everybody_away_at_once_is_no_hot_loop(node, start, until):
     async def push(connection, _):
         await connection.send(node.accepted)
