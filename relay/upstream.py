@@ -186,12 +186,8 @@ class Upstream:
         if call.aborted:
             return
         request = call.request
-        with requests.Session() as session:
+        with _Session() as session:
             adapter = _Adapter(call)
-            # A redirect is the peer's to follow; looking for its target would read the whole body first.
-            session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]  # noqa: ARG005
-            session.trust_env = False  # no proxy and no netrc of the owner for a peer's request
-            session.headers.clear()
             session.mount("http://", adapter)
             session.mount("https://", adapter)
             with session.request(
@@ -219,6 +215,18 @@ class Upstream:
                 self._events.eof(tag)
                 return
             self._events.data(tag, data)
+
+
+class _Session(requests.Session):
+    """A session that brings nothing of its own: no proxy, netrc or header of the owner's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.headers.clear()
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # type: ignore[override]
+        """None: a redirect is the peer's to follow, and looking for its target reads the whole body."""
 
 
 class _Adapter(HTTPAdapter):
@@ -273,16 +281,14 @@ def probe(urls: dict[str, str]) -> list[dict[str, Any]]:
     found = []
     for name, url in sorted(urls.items()):
         try:
-            with requests.Session() as session:
-                session.trust_env = False
-                timeout = limits.HEALTH_TIMEOUT_S
-                # Nothing is sent and only life is looked for, so the certificate does not matter.
-                with session.get(
-                    url, timeout=timeout, stream=True, allow_redirects=False, verify=False
-                ) as answer:
-                    found.append(
-                        {"name": name, "ok": answer.status_code < 500, "detail": f"HTTP {answer.status_code}"}
-                    )
+            # Nothing is sent and only life is looked for, so the certificate does not matter.
+            options: dict[str, Any] = {"stream": True, "allow_redirects": False, "verify": False}
+            with (
+                _Session() as session,
+                session.get(url, timeout=limits.HEALTH_TIMEOUT_S, **options) as answer,
+            ):
+                status = answer.status_code
+                found.append({"name": name, "ok": status < 500, "detail": f"HTTP {status}"})
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one target, the peer gets an answer
             found.append({"name": name, "ok": False, "detail": f"does not answer ({type(error).__name__})"})
     return found

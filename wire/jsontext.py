@@ -51,9 +51,10 @@ def pairs(text: str | bytes) -> list[tuple[str, Any]]:
 def dumps(value: Any) -> str:
     """Compact JSON text with non-ASCII characters as they are.
 
-    The caller vouches for the strings in it; a lone surrogate would fail when the text is encoded.
+    The caller vouches for what is in it: ValueError for an infinity, and a lone surrogate would fail when
+    the text is encoded.
     """
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def body(value: Any) -> bytes:

@@ -192,11 +192,11 @@ class Messenger:
         holding = self._holding if max_holding_seconds is None else max_holding_seconds
         if not 0 <= holding < 2**32:
             raise ValueError(f"max_holding_seconds is a number of seconds from 0 to 2**32 - 1, not {holding}")
-        self._dispatch(
-            dests, message, holding, encrypt=self._encrypt if encrypt is None else encrypt, acked=not no_reply
-        )
+        sealed = self._encrypt if encrypt is None else encrypt
+        self._dispatch(dests, message, holding, encrypt=sealed, acked=not no_reply)
         if on_ack is not None:
-            self._waiting.expect([nkn_address.public_key(one) for one in dests], identifier, on_ack)
+            keys = [nkn_address.public_key(one) for one in dests]
+            self._waiting.expect(keys, identifier, on_ack, sealed=sealed)
         self._counts["sent"] += 1
         return identifier
 
@@ -235,13 +235,10 @@ class Messenger:
         if arrival is None:
             return
         answers = arrival.payload.type == payload.ACK or bool(arrival.payload.reply_to_id)
-        if answers and not arrival.encrypted and self._encrypt:
-            self._counts["unsealed_dropped"] += 1  # what we sealed is answered sealed, or by somebody else
-            return
         if arrival.encrypted:
             self._links.heard(arrival, acked=answers)
         if answers:
-            self._waiting.answer(arrival.key, arrival.payload)
+            self._waiting.answer(arrival.key, arrival.payload, sealed=arrival.encrypted)
         else:
             self._delivery.deliver(arrival, time.monotonic())
 

@@ -136,8 +136,6 @@ class NodeSocket:
     async def _run(self) -> None:
         try:
             await self._talk()
-        except NodeError as error:
-            self.reason = str(error)
         except (OSError, websockets.WebSocketException, TimeoutError, ValueError) as error:
             self.reason = f"{self.uri}: {type(error).__name__} {error}".strip()
         finally:

@@ -1,6 +1,7 @@
 """Copies of messages in, calls of handlers and answers out; the loop is only needed for async handlers."""
 
 import asyncio
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -158,6 +159,13 @@ async def test_a_stranger_with_the_same_id_cannot_suppress_a_message():
     got = []
     Desk(got.append).deliver(arrival(key=OTHER), arrival(key=KEY))
     assert [message.key for message in got] == [OTHER, KEY]
+
+
+async def test_an_unsealed_message_in_anothers_name_cannot_suppress_the_sealed_one():
+    got = []
+    forged = dataclasses.replace(arrival(), encrypted=False)
+    Desk(got.append).deliver(forged, arrival())
+    assert [message.is_encrypted for message in got] == [False, True]
 
 
 async def test_who_wants_no_reply_gets_none():

@@ -224,6 +224,21 @@ async def test_an_unsealed_acknowledgement_is_refused_too(client, until):
     assert got == []
 
 
+async def test_what_was_sent_sealed_is_not_answered_by_an_unsealed_forgery_even_where_those_are_accepted(
+    client, until
+):
+    alice, bob = await client(ALICE, accept_unencrypted=True), await client(BOB)
+    got = []
+    alice.send_nowait(bob.addr, "x", message_id=b"12345678", on_ack=got.append)
+    forged = envelope.Inbound(bob.addr, seal.plain(payload.reply("forged", b"12345678").encode()))
+    alice._arrive(-1, forged)
+    assert got == []
+    assert alice.statistics()["unsealed_dropped"] == 1
+    bob._dispatch([alice.addr], payload.reply("genuine", b"12345678").encode(), 0, encrypt=True, acked=False)
+    await until(lambda: got)
+    assert got == ["genuine"]
+
+
 async def test_unsealed_messages_are_let_through_and_marked_where_their_owner_asks_for_them(client):
     alice = await client(ALICE, encrypt=False, accept_unencrypted=True)
     bob = await client(BOB, accept_unencrypted=True)

@@ -207,6 +207,18 @@ async def test_a_node_that_reads_nothing_any_more_is_left_although_no_pong_can_g
     assert "nothing came from the node" in one.reason
 
 
+async def test_closing_does_not_wait_for_a_node_that_reads_nothing_any_more(node, dial):
+    one = dial(node.addr)
+    await one.registered
+    node.connections[0].transport.pause_reading()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):  # by then all buffers are full
+            await send_until_it_fails(one)
+    one.close()
+    async with asyncio.timeout(5):
+        await one.closed.wait()
+
+
 async def test_a_large_message_goes_in_fragments_with_a_pong_behind_each(node, dial, until):
     one = dial(node.addr)
     await one.registered

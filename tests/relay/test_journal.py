@@ -53,6 +53,10 @@ def test_a_success_between_makes_the_failure_news_again(capsys):
     journal = Journal(debug=False)
     for event, text in [("failed", "a"), ("connected", "a"), ("connected", "a"), ("failed", "a")]:
         journal.link(event, text)
+    retry = "; trying again"
     assert written(capsys) == [
-        f"nkn      {event} a" for event in ("failed", "connected", "connected", "failed")
+        f"nkn      failed a{retry}",
+        "nkn      connected a",
+        "nkn      connected a",
+        f"nkn      failed a{retry}",
     ]

@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import h11
@@ -545,26 +546,45 @@ def test_abort_of_an_unknown_request_is_nothing(bench):
 def test_a_connection_that_stands_after_the_abort_is_shut_at_once(make_request):
     call = Call(make_request())
     here, there = socket.socketpair()
-    with here, there:
+    with here, there, contextlib.closing(detaching(call)):
         there.settimeout(PATIENCE_S)
         call.abort()
-        call.attach(here)
+        assert call.attach(here) is here
         assert there.recv(1) == b""
         assert call.aborted
-        assert call.opened
-        call.abort()
-        call.detach()
-        call.detach()
         assert not call.may_read()
+    assert call._socket is None
 
 
 def test_a_connection_that_is_gone_already_does_not_disturb_an_abort(make_request):
     call = Call(make_request())
-    with socket.socket() as never_connected:
+    with socket.socket() as never_connected, contextlib.closing(detaching(call)):
         call.attach(never_connected)
         call.abort()
-        call.detach()
     assert call.aborted
+    call.detach()
+    assert call._socket is None
+
+
+def detaching(call: Call) -> Any:
+    """Something whose `close` detaches the call, so that a failing test leaves no socket behind."""
+    return SimpleNamespace(close=call.detach)
+
+
+def test_abort_in_the_middle_of_a_tls_handshake(bench):
+    greeted = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer._more()
+        greeted.set()
+        peer.wait_gone()
+
+    server = bench.serve(script)
+    tag = bench.start(server.url.replace("http:", "https:"))
+    assert greeted.wait(PATIENCE_S)
+    bench.upstream.abort(tag)
+    assert bench.until_closed(tag) == []
+    assert server.peers[0].gone.wait(PATIENCE_S)
 
 
 def test_no_file_descriptor_is_kept(bench):
