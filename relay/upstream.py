@@ -225,7 +225,7 @@ class _Session(requests.Session):
         self.trust_env = False
         self.headers.clear()
 
-    def get_redirect_target(self, resp: requests.Response) -> None:  # type: ignore[override]
+    def get_redirect_target(self, resp: requests.Response) -> None:
         """None: a redirect is the peer's to follow, and looking for its target reads the whole body."""
 
 

@@ -14,11 +14,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = (
-    ("relay.nkn.devnode.", "nkn", "test_devnode_"),
-    ("relay.nkn.", "nkn", "test_"),
-    ("relay.", "relay", "test_"),
+ROOMS = (("relay.nkn.", "nkn"), ("relay.", "relay"), ("wire.", "wire"))
+SHARED = (
+    *(
+        f"tests/nkn/test_devnode_{name}.py"
+        for name in ("control", "core", "faults", "ring", "rpc", "store", "vectors")
+    ),
+    "tests/farm/test_farm_pure_*.py",
+    "tests/farm/test_farm_recorded.py",
 )
+"""Tests of rooms that have not a file for each module."""
 
 
 def pure_modules() -> list[str]:
@@ -38,11 +43,9 @@ def pure_modules() -> list[str]:
 
 def test_file(module: str) -> Path | None:
     """Where a module's tests are; None for rooms whose tests are not a file a module."""
-    for room, folder, prefix in ROOMS:
+    for room, folder in ROOMS:
         if module.startswith(room):
-            return ROOT / "tests" / folder / f"{prefix}{module.removeprefix(room)}.py"
-    if module.startswith("wire."):
-        return ROOT / "tests" / "wire" / f"test_{module.removeprefix('wire.')}.py"
+            return ROOT / "tests" / folder / f"test_{module.removeprefix(room)}.py"
     return None
 
 
@@ -50,7 +53,7 @@ def main() -> int:
     """Run pytest; its exit code."""
     modules = pure_modules()
     tests = {path for module in modules if (path := test_file(module)) and path.exists()}
-    tests |= set((ROOT / "tests" / "farm").glob("test_farm_pure*.py"))
+    tests |= {path for pattern in SHARED for path in ROOT.glob(pattern)}
     with tempfile.NamedTemporaryFile("w", suffix=".coveragerc") as config:
         files = "\n    ".join(f"*/{name.replace('.', '/')}.py" for name in modules)
         config.write(f"[run]\nbranch = true\ninclude =\n    {files}\n[report]\nfail_under = 100\n")
@@ -61,7 +64,9 @@ def main() -> int:
             "--cov-report=term-missing:skip-covered",
             f"--cov-config={config.name}",
         ]
-        return pytest.main(["-q", *map(str, sorted(tests)), *cov, *sys.argv[1:]])
+        return pytest.main(
+            ["-q", "-m", "not engine and not ollama", *map(str, sorted(tests)), *cov, *sys.argv[1:]]
+        )
 
 
 if __name__ == "__main__":

@@ -83,3 +83,14 @@ def test_the_table_is_bounded_and_the_oldest_waiter_is_given_up(waiting, counts,
     for number in range(3):
         waiting.answer(BOB, payload.ack(bytes([number]) * 8))
     assert got == [1, 2]
+
+
+def test_an_unsealed_answer_to_a_sealed_message_is_dropped_and_counted():
+    counts = Counter()
+    waiting = Waiting(counts)
+    got = []
+    waiting.expect([b"k"], b"i", got.append)
+    waiting.answer(b"k", payload.ack(b"i"), sealed=False)
+    assert (got, counts["unsealed_dropped"]) == ([], 1)
+    waiting.answer(b"k", payload.ack(b"i"))
+    assert got == [None]

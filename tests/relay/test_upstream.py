@@ -828,7 +828,8 @@ def test_close_ends_what_runs_and_every_thread(make_request):
 
     server = bench.serve(script)
     tags = {bench.start(server.url) for _ in range(2)}
-    until(lambda: len(server.peers) == 2)
+    events = [bench.events.next() for _ in range(4)]
+    assert sorted(event[0] for event in events) == ["data", "data", "head", "head"]
     bench.close()
     closed = [event[1] for event in list(bench.events.queue.queue) if event[0] == "closed"]
     assert set(closed) == tags
