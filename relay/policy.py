@@ -168,7 +168,8 @@ def _check_path(service: str, method: str, path: str) -> None:
 
 
 def _timeout_s(req: dict[str, Any]) -> float:
-    value = req.get("timeout_ms", limits.TIMEOUT_MS)
+    value = req.get("timeout_ms")
+    value = limits.TIMEOUT_MS if value is None else value
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise bad_request("timeout_ms must be a positive number of milliseconds")
     return min(value, limits.TIMEOUT_MAX_MS) / 1000

@@ -6,6 +6,7 @@ contract (docs/protocol.md), ours stand beside them.
 
 from __future__ import annotations
 
+import difflib
 import io
 import math
 import urllib.parse
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dotenv
+from dotenv.parser import parse_stream
 
 from relay.keyfile import parse_seed
 from relay.nkn import DEFAULT_SEEDS
@@ -54,8 +55,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     Raises:
         ExceptionGroup: of SettingsFault, one per mistake.
     """
-    values = _read_file(path) | {key: environ[key] for key in KEYS if key in environ}
     faults: list[SettingsFault] = []
+    values = _read_file(path, faults) | {key: environ[key] for key in KEYS if key in environ}
 
     def read(key: str, parse: Callable[[str, str], Any], default: Any = None) -> Any:
         raw = values.get(key, "").strip()
@@ -97,17 +98,27 @@ KEYS = tuple(name.upper() for name in Settings.__slots__)
 """Every key that is read."""
 
 
-def _read_file(path: Path) -> dict[str, str]:
+def _read_file(path: Path, faults: list[SettingsFault]) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ExceptionGroup("settings", [SettingsFault(str(path), f"cannot be read: {reason}")]) from error
-    # No interpolation: a `$` in a value is a `$`.
-    return {
-        key: value or ""
-        for key, value in dotenv.dotenv_values(stream=io.StringIO(text), interpolate=False).items()
-    }
+    values: dict[str, str] = {}
+    # The bindings themselves: no interpolation, a `$` in a value is a `$`, and no line is lost in silence.
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            faults.append(SettingsFault(f"{path}, line {binding.original.line}", "is not KEY=value"))
+        elif binding.key is not None:
+            values[binding.key] = binding.value or ""
+    faults += [_misspelt(key) for key in values if key not in KEYS and key.startswith(("RELAY_", "NKN_"))]
+    return values
+
+
+def _misspelt(key: str) -> SettingsFault:
+    """A key that looks like ours: unnoticed, a limit the owner set would not hold."""
+    near = difflib.get_close_matches(key, KEYS, n=1)
+    return SettingsFault(key[:60], f"is no setting; did you mean {near[0]}?" if near else "is no setting")
 
 
 def _count(low: int, high: int) -> Callable[[str, str], int]:

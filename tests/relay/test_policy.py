@@ -698,3 +698,9 @@ def test_a_whole_request():
         verify=True,
         stream=StreamMode(wanted=True, lines=True),
     )
+
+
+def test_timeout_ms_null_is_the_default_as_null_is_in_every_other_field():
+    policy = Policy({"ollama": Origin.parse("http://127.0.0.1:8080")})
+    request = policy.judge({"path": "/api/tags", "timeout_ms": None}, StreamMode(wanted=False, lines=False))
+    assert request.timeout_s == limits.TIMEOUT_MS / 1000

@@ -288,3 +288,25 @@ def test_secrets_are_in_no_error_text(load, key, text):
     [fault] = faults(load, **{key: text})
     assert fault.key == key
     assert "s3cret" not in f"{fault} {fault!r} {fault.detail}"
+
+
+def test_a_misspelt_key_is_a_mistake_and_not_a_limit_that_does_not_hold(tmp_path):
+    file = tmp_path / "env"
+    file.write_text(
+        f"NKN_SEED_HEX={'ab' * 32}\nRELAY_ALOW_PEERS={'cd' * 32}\nNKN_NOTHING_LIKE_IT=1\nOTHER=1\n"
+    )
+    with pytest.raises(ExceptionGroup) as caught:
+        settings.load(file, {})
+    assert [str(fault) for fault in caught.value.exceptions] == [
+        "RELAY_ALOW_PEERS: is no setting; did you mean RELAY_ALLOW_PEERS?",
+        "NKN_NOTHING_LIKE_IT: is no setting",
+    ]
+
+
+def test_a_line_that_is_no_setting_is_named_by_its_number(tmp_path):
+    file = tmp_path / "env"
+    file.write_text(f"NKN_SEED_HEX={'ab' * 32}\n# fine\nRELAY WORKERS 4\n")
+    with pytest.raises(ExceptionGroup) as caught:
+        settings.load(file, {})
+    (fault,) = caught.value.exceptions
+    assert str(fault) == f"{file}, line 3: is not KEY=value"
