@@ -228,9 +228,13 @@ def test_tools_are_refused(client: ollama.Client) -> None:
     assert caught.value.status_code == 400
 
 
-def test_pull_of_a_model_that_is_there(client: ollama.Client) -> None:
+@pytest.mark.engine
+def test_pull_of_a_model_that_is_there(farm: Any) -> None:
+    # The embedded backend alone: a real Ollama would ask its vendor's registry.
+    client = ollama.Client(host=farm.url)
     assert client.pull(MODEL).status == "success"
     assert [line.status for line in client.pull(MODEL, stream=True)][-1] == "success"
+    client._client.close()
 
 
 def test_a_prompt_longer_than_the_context_is_cut(client: ollama.Client) -> None:
