@@ -15,7 +15,14 @@ CI = os.environ.get("CI") == "true"
 MAY_SKIP = {"nknd", "ollama", "gpu"}
 """Marks of tests that need what no CI machine has: a real nknd, a real Ollama, a GPU."""
 
-hypothesis.settings.register_profile("fast", max_examples=50, deadline=None, derandomize=CI)
+hypothesis.settings.register_profile(
+    "fast",
+    max_examples=50,
+    deadline=None,
+    database=None,
+    derandomize=CI,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("fast")
 
 

@@ -1,4 +1,4 @@
-"""Fakes for the shells of the NKN client, all on loopback, and Hypothesis for its pure modules.
+"""Fakes for the shells of the NKN client, all on loopback..
 
 fake_node  a websocket server that says what a test tells it to, and notes every frame it gets
 fake_seed  a JSON-RPC server with prepared answers
@@ -10,23 +10,11 @@ import asyncio
 import gc
 import json
 import logging
-import os
 from collections.abc import Callable
 
-import hypothesis
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
-
-hypothesis.settings.register_profile(
-    "floors",
-    max_examples=50,
-    deadline=None,
-    database=None,
-    derandomize=os.environ.get("CI") == "true",
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("floors")
 
 _PATIENCE_S = 5.0
 

@@ -1,21 +1,14 @@
-"""What the tests of the relay's second floor share: hypothesis settings and a request that may be sent."""
+"""What the tests of the relay's second floor share: a request that may be sent."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import settings
 
 from relay.frames import StreamMode
 from relay.policy import UpstreamRequest
-
-settings.register_profile(
-    "relay", max_examples=50, deadline=None, derandomize="CI" in os.environ, database=None
-)
-settings.load_profile("relay")
 
 _REQUEST = UpstreamRequest(
     service="ollama",
