@@ -45,6 +45,14 @@ class _Running:
     dest: str
     key: bytes
     busy: bool = False
+    due: float | None = None
+
+    def __post_init__(self) -> None:
+        self.settle()
+
+    def settle(self) -> None:
+        """Note when it is due, after whatever happened to it: asking all of them at each event is dear."""
+        self.due = self.exchange.due_at()
 
 
 class Engine:
@@ -124,16 +132,14 @@ class Engine:
         """Whatever the time that passed asks for."""
         commands: list[Command] = []
         for tag, running in list(self._exchanges.items()):
-            due = running.exchange.due_at()
-            if due is not None and due <= now:
+            if running.due is not None and running.due <= now:
                 position = self._admission.position(tag)
                 commands += self._outs(tag, running, running.exchange.advance(now, position), now)
         return commands
 
     def due_at(self) -> float | None:
         """When `advance` has something to do."""
-        times = [running.exchange.due_at() for running in self._exchanges.values()]
-        return min((at for at in times if at is not None), default=None)
+        return min((one.due for one in self._exchanges.values() if one.due is not None), default=None)
 
     def stop(self, now: float) -> list[Command]:
         """Refuse what comes and end what runs."""
@@ -232,6 +238,7 @@ class Engine:
         return self._outs(tag, running, event(running.exchange), now)
 
     def _outs(self, tag: int, running: _Running, outs: Sequence[Out], now: float) -> list[Command]:
+        running.settle()
         commands: list[Command] = [Send(running.dest, out.text, tag, out.number) for out in outs]
         if running.exchange.ended:
             commands += self._ended(tag, running, now)
@@ -255,6 +262,7 @@ class Engine:
         running = self._exchanges[tag]
         running.busy = True
         running.exchange.start(now)
+        running.settle()
         return [Start(tag, running.exchange.request)]
 
     def _start_next(self, now: float) -> list[Command]:

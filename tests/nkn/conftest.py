@@ -1,4 +1,4 @@
-"""Fakes for the shells of the NKN client, all on loopback..
+"""Fakes for the shells of the NKN client, all on loopback.
 
 fake_node  a websocket server that says what a test tells it to, and notes every frame it gets
 fake_seed  a JSON-RPC server with prepared answers
