@@ -17,12 +17,13 @@ from pathlib import Path
 
 from relay import keyfile, settings
 from relay.admission import Shares
-from relay.engine import Engine, Station
+from relay.engine import Engine
 from relay.exchange import Manner
 from relay.journal import Journal
 from relay.nkn import MultiClient
 from relay.policy import Policy
 from relay.pump import Pump
+from relay.station import Station
 from wire.errors import SettingsFault
 
 _COMMANDS = ("ask", "ping", "info", "devnode")

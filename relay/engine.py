@@ -17,26 +17,9 @@ from relay.answered import Answered
 from relay.commands import Abort, Command, Note, Probe, Send, Start
 from relay.exchange import Exchange, Manner, Out
 from relay.policy import Policy
-from wire import limits, redact
+from relay.station import Station
+from wire import redact
 from wire.errors import Fault, bad_request, cancelled, internal, replayed, shutdown
-
-PROTOCOL = 1
-"""Version of docs/protocol.md."""
-FEATURES = ("cancel", "keepalive_state", "codes")
-"""What this relay does beyond the published contract."""
-
-
-@dataclass(frozen=True, slots=True)
-class Station:
-    """What a relay says of itself.
-
-    Attributes:
-        addr: its NKN address.
-        version: of this program.
-    """
-
-    addr: str
-    version: str
 
 
 @dataclass(slots=True)
@@ -60,11 +43,12 @@ class Engine:
 
     Attributes:
         counts: everything received, refused, dropped and answered, by reason.
+        policy: the owner's rules.
     """
 
     def __init__(self, policy: Policy, shares: Shares, manner: Manner, station: Station) -> None:
         self.counts: Counter[str] = Counter()
-        self._policy = policy
+        self.policy = policy
         self._shares = shares
         self._manner = manner
         self._station = station
@@ -80,7 +64,7 @@ class Engine:
 
     def message(self, src: str, key: bytes, data: str | bytes, now: float) -> list[Command]:
         """A sealed direct message of the owner of `key`, for the first time."""
-        if not self._policy.knows(key):
+        if not self.policy.knows(key):
             return self._drop("stranger", src)
         try:
             event = frames.read(data)
@@ -165,22 +149,7 @@ class Engine:
         return [answer, Note("ping", {"peer": redact.key(src)})]
 
     def _info(self, src: str, _key: bytes, event: frames.Event, now: float) -> list[Command]:
-        facts = {
-            "services": sorted(self._policy.targets),
-            "verify_default": self._policy.verify_default,
-            "workers": self._shares.workers,
-            "max_body_b": self._manner.max_body_b,
-            "version": self._station.version,
-            "protocol": PROTOCOL,
-            "features": list(FEATURES),
-            "limits": {
-                "peer_streams": self._shares.per_peer,
-                "queue": self._shares.queue,
-                "message_b": limits.DM_MAX_B,
-                "line_b": limits.LINE_MAX_B,
-                "keepalive_s": self._manner.keepalive_s,
-            },
-        }
+        facts = self._station.facts(self.policy, self._shares, self._manner)
         answer = Send(src, frames.info(event.id, self._ts(now), self._station.addr, facts))
         return [answer, Note("info", {"peer": redact.key(src)})]
 
@@ -190,7 +159,7 @@ class Engine:
         self._asking_health.append((src, event.id))
         if len(self._asking_health) > 1:
             return []
-        return [Probe({name: str(origin) for name, origin in self._policy.targets.items()})]
+        return [Probe({name: str(origin) for name, origin in self.policy.targets.items()})]
 
     def _cancel(self, src: str, key: bytes, event: frames.Event, now: float) -> list[Command]:
         tag = self._by_id.get((key, event.id))
@@ -225,7 +194,7 @@ class Engine:
             raise shutdown()
         if self._answered.knows((key, event.id), now):
             raise replayed("a request of this id was answered already; a new one needs a new id")
-        request = self._policy.judge(event.req, stream)
+        request = self.policy.judge(event.req, stream)
         self._admission.admit(tag, key)
         return Exchange(event.id, request, self._manner, now)
 

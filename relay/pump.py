@@ -119,9 +119,11 @@ class Pump:
 
     # -- commands -------------------------------------------------------------------------
 
-    def _message(self, message: Message) -> None:
+    def _message(self, message: Message) -> bool | None:
+        """None acknowledges; False leaves a stranger without even that sign of life."""
         now = time.monotonic()
         self._do(self._engine.message(message.src, message.key, message.payload, now))
+        return None if self._engine.policy.knows(message.key) else False
 
     def _acknowledged(self, tag: int, number: int, _reply: object) -> None:
         self._do(self._engine.acknowledged(tag, number, time.monotonic()))

@@ -28,7 +28,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "relay.admission", "relay.answered", "relay.batcher", "relay.cloud", "relay.commands",
         "relay.endmark", "relay.engine",
         "relay.exchange", "relay.frames", "relay.outflow", "relay.policy", "relay.reader",
-        "relay.requestbody",
+        "relay.requestbody", "relay.station",
         "farm.gate", "farm.limits", "farm.model", "farm.plan", "farm.embedded.words", "farm.embedded.gojson",
         "farm.embedded.fields", "farm.embedded.durations", "farm.embedded.card",
         "farm.embedded.options", "farm.embedded.schema",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from relay import asking, frames, policy, settings
-from relay.engine import FEATURES
 from relay.exchange import Phase
+from relay.station import FEATURES
 from wire import errors
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from relay.admission import Shares
 from relay.commands import Abort, Command, Note, Probe, Send, Start
-from relay.engine import FEATURES, PROTOCOL, Engine, Station
+from relay.engine import Engine
 from relay.exchange import Manner
 from relay.frames import ALIASES
 from relay.policy import Policy
+from relay.station import FEATURES, PROTOCOL, Station
 from wire import limits
 from wire.errors import upstream_broke, upstream_refused
 from wire.origin import Origin

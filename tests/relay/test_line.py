@@ -15,7 +15,7 @@ import pytest
 from harness import ROOT, Ollamalike, Relay
 
 from relay import peer as relay_peer
-from relay.nkn import MultiClient
+from relay.nkn import MultiClient, NknTimeoutError
 from relay.peer import Peer, PeerError, connect, text_of
 from relay.reader import Piece
 from wire import limits
@@ -159,6 +159,23 @@ async def test_the_env_file_is_never_overwritten(tmp_path: Path, node: str, upst
     async with Relay(tmp_path, node, upstream.url) as second:
         assert second.address == first.address
     assert (tmp_path / "relay.env").read_text() == made
+
+
+async def test_a_stranger_gets_no_sign_of_life_and_an_allowed_peer_does(
+    tmp_path: Path, node: str, upstream: Ollamalike
+) -> None:
+    options: dict[str, Any] = {"rpc_server_addr": [node], "response_timeout": 0.5}
+    async with MultiClient(**options) as friend, MultiClient(**options) as stranger:
+        await asyncio.gather(friend.wait_connected(10), stranger.wait_connected(10))
+        heard: list[Any] = []
+        stranger.on_message(heard.append)
+        async with Relay(tmp_path, node, upstream.url, RELAY_ALLOW_PEERS=friend.addr) as relay:
+            assert (await Peer(relay.address, friend).call("relay.ping"))["addr"] == relay.address
+            for event in ("relay.ping", "relay.info", "relay.health", "nonsense"):
+                with pytest.raises(NknTimeoutError):
+                    await stranger.send(relay.address, json.dumps({"event": event, "id": "1"}))
+    assert heard == []
+    assert "reason=stranger" in relay.log
 
 
 async def test_a_peer_has_many_answers_at_once(relay: Relay, node: str) -> None:
