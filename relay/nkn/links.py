@@ -84,8 +84,9 @@ class Links:
 
     @property
     def queued_b(self) -> int:
-        """Bytes that wait for the slowest part's socket."""
-        return max((link.queued_b for link in self._links.values()), default=0)
+        """Bytes that wait for the slowest socket; parts that are away do not count while another is there."""
+        links = [link for link in self._links.values() if link.ready] or list(self._links.values())
+        return max((link.queued_b for link in links), default=0)
 
     def heard(self, arrival: Arrival, *, acked: bool) -> None:
         """A sealed message came; it shows how its sender is reached and which path lives."""

@@ -293,3 +293,13 @@ async def test_a_peers_part_that_went_away_does_not_cost_our_path_more_than_one_
 async def test_one_part_alone_is_not_watched(parts):
     assert parts(0)._watch is None
     assert parts(0, 1)._watch is not None
+
+
+async def test_what_waits_for_a_part_that_is_away_does_not_hold_up_the_others(parts):
+    one = parts(0, 1)
+    one._links[1].queued_b = 1_000_000
+    assert one.queued_b == 1_000_000
+    one._links[1].ready = False
+    assert one.queued_b == 10
+    one._links[0].ready = False
+    assert one.queued_b == 1_000_000
