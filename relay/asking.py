@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import statistics
 import sys
@@ -87,11 +88,16 @@ async def _ask(peer: Peer, options: argparse.Namespace) -> int:
     request = {"path": "/api/generate", "method": "POST", "json": body, "timeout_ms": options.timeout_ms}
     final: dict[str, Any] = {}
     answer = peer.request(request)
-    async for piece in answer:
-        sys.stdout.write(text_of(piece))
-        sys.stdout.flush()
-        if piece.line and '"done":true' in piece.line.replace(" ", ""):
-            final = json.loads(piece.line)
+    waiting = asyncio.create_task(_show_wait(answer))
+    try:
+        async for piece in answer:
+            waiting.cancel()
+            sys.stdout.write(text_of(piece))
+            sys.stdout.flush()
+            if piece.line and '"done":true' in piece.line.replace(" ", ""):
+                final = json.loads(piece.line)
+    finally:
+        waiting.cancel()
     print()
     end = answer.reader.end or {}
     if not options.quiet:
@@ -100,6 +106,21 @@ async def _ask(peer: Peer, options: argparse.Namespace) -> int:
         print(f"not whole: {end.get('error')} ({end.get('code')})", file=sys.stderr)
         return 1
     return 0
+
+
+async def _show_wait(answer: Answer) -> None:
+    """On a terminal: how long nothing has come, and what the relay says why."""
+    if not sys.stderr.isatty():
+        return
+    try:
+        for second in itertools.count(1):
+            await asyncio.sleep(1)
+            progress = answer.reader.progress
+            place = f" {progress.position}" if progress.position else ""
+            sys.stderr.write(f"\r{second} s {progress.state or 'asked'}{place} … ")
+            sys.stderr.flush()
+    finally:
+        sys.stderr.write("\r\x1b[K")
 
 
 async def _first_model(peer: Peer) -> str:

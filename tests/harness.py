@@ -26,6 +26,7 @@ class Ollamalike:
         self.go_on = asyncio.Event()
         self.models: list[dict[str, str]] | None = None
         self.hold: int | None = None
+        self.late = False
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -84,6 +85,8 @@ class Ollamalike:
         )
 
     async def _stream(self, writer: asyncio.StreamWriter, asked: dict[str, Any]) -> None:
+        if self.late:  # a model that is being loaded: not even a status comes
+            await self.go_on.wait()
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
         )

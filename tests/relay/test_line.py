@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import signal
 import stat
 import sys
@@ -83,6 +84,29 @@ async def test_ctrl_c_in_the_middle_frees_the_upstream(
     async with asyncio.timeout(10):
         while upstream.open:
             await asyncio.sleep(0.01)
+
+
+async def test_on_a_terminal_ask_tells_what_it_waits_for(
+    tmp_path: Path, node: str, upstream: Ollamalike
+) -> None:
+    upstream.late = True
+    terminal, theirs = pty.openpty()
+    async with Relay(tmp_path, node, upstream.url, RELAY_KEEPALIVE_S="0.2") as relay:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relay", "ask", relay.address, "x", "--rpc", node, "--model", "m"),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        shown = b""
+        while b"s loading" not in shown:
+            shown += await asyncio.to_thread(os.read, terminal, 1024)
+        upstream.go_on.set()
+        out, _ = await child.communicate()
+    assert out.decode().startswith("wörd 0 wörd 1 wörd 2 ")
+    assert os.read(terminal, 1024).endswith(b"\r\x1b[K")
+    os.close(terminal)
 
 
 async def test_ping_and_info(relay: Relay, node: str) -> None:
