@@ -42,7 +42,9 @@ def pip(folder, requirements):
         return (
             "the packages of %s could not be installed; pip says why above. Is the network up?" % requirements
         )
-    progress("installed", total, total, "\n")
+    progress("installed", total, total, "")
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
     return None
 
 
