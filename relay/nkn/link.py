@@ -10,7 +10,6 @@ hash. An asyncio shell over `nodesocket` and `rpc`; owned by a client.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections import Counter, deque
@@ -28,8 +27,6 @@ from wire import limits
 
 _REDIRECTS_MAX = 8
 """Wrong-node answers followed in a row, before the nodes are taken for confused."""
-
-
 _RETRY_S = 0.01
 _STEADY_S = 10.0
 """A connection that lived for less is no success: the pause before the next goes on growing."""
@@ -123,6 +120,7 @@ class Link:
         self._on_change = on_change
         self._socket: NodeSocket | None = None
         self._leaving: list[NodeSocket] = []
+        self._secure = options.tls
         self._outbox: deque[Dispatch | bytes] = deque()
         self._wake = asyncio.Event()
         self._tasks = [asyncio.create_task(self._stay()), asyncio.create_task(self._write())]
@@ -196,21 +194,28 @@ class Link:
         while True:
             try:
                 return await self._attempt(hint)
-            except (NodeError, RpcError) as error:
+            except NodeError as error:
                 self.counts["failures"] += 1
                 self._on_change(self.index, "connect_failed", str(error))
             hint = None
             await asyncio.sleep(pauses.next())
 
     async def _attempt(self, hint: NodeInfo | None) -> NodeSocket:
+        """Register by the hint, else a bridge node, else RPC; NodeError with the reason of each."""
+        bridges = [uri.partition("://") for uri in self._options.seed_ws_addr]
+        ways = [(NodeInfo(addr), scheme == "wss") for scheme, _, addr in bridges]
         if hint is not None:
-            with contextlib.suppress(NodeError):
-                return await self._follow(hint, tls=self._options.tls)
-        for uri in self._options.seed_ws_addr:
-            with contextlib.suppress(NodeError):
-                scheme, _, addr = uri.partition("://")
-                return await self._follow(NodeInfo(addr), tls=scheme == "wss")
-        return await self._follow(await self._rpc.locate(self.address), tls=self._options.tls)
+            ways.insert(0, (hint, self._secure))
+        reasons: list[str] = []
+        for node, secure in ways:
+            try:
+                return await self._follow(node, tls=secure)
+            except NodeError as error:
+                reasons.append(str(error))
+        try:
+            return await self._follow(await self._rpc.locate(self.address), tls=self._options.tls)
+        except (NodeError, RpcError) as error:
+            raise NodeError("; ".join([*reasons, str(error)])) from error
 
     async def _follow(self, node: NodeInfo, *, tls: bool) -> NodeSocket:
         """Register at a node or at the one it sends us to."""
@@ -223,13 +228,14 @@ class Link:
             except MovedError as error:
                 if error.node is None:
                     raise
-                node, tls = error.node, self._options.tls
+                # A node asked over wss names the other's wss address, one asked over ws its ws address.
+                node = error.node
                 continue
             except asyncio.CancelledError:
                 socket.close()
                 self._leaving.append(socket)
                 raise
-            self.node = node
+            self.node, self._secure = node, tls
             return socket
         raise NodeError("the nodes send us from one to the other")
 

@@ -1,10 +1,12 @@
 import asyncio
+import os
 import ssl
 from collections import Counter
 
 import pytest
 
-from relay.nkn import envelope, identity, link, sigchain
+from relay.nkn import address, envelope, identity, link, sigchain
+from relay.nkn.devnode import DevNode, Ring
 from relay.nkn.dispatch import Dispatch
 from relay.nkn.envelope import Inbound, Receipt
 from relay.nkn.identity import Identity
@@ -441,3 +443,26 @@ async def test_wss_nodes_are_dialled_with_the_context_given(start, until):
     one = start(bridges=["wss://127.0.0.1:1"], tls=True, ssl=context, pause=30.0)
     await until(lambda: one.events)
     assert names(one) == ["connect_failed"]
+
+
+async def test_a_wrong_node_answer_over_wss_is_followed_over_wss(start, until):
+    ring = Ring(os.urandom)
+    async with (
+        DevNode(ring=ring, node_id=b"\x00" * 32, wss_port=0) as low,
+        DevNode(ring=ring, node_id=b"\x80" * 32, wss_port=0) as high,
+    ):
+        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE  # two self-signed ones of one name
+        owner, other = (high, low) if address.client_id(ADDRESS)[0] >= 0x80 else (low, high)
+        one = start(bridges=[other.wss_url], ssl=trust)
+        await until(lambda: one.ready)
+        assert one.events[-1] == (0, "connect", owner.wss_url)
+
+
+async def test_a_failed_attempt_tells_the_reason_of_every_way_tried(start, until):
+    one = start(bridges=["ws://127.0.0.1:1"], seeds=["http://127.0.0.1:2"], pause=30.0)
+    await until(lambda: one.events)
+    ((_, event, text),) = one.events
+    assert event == "connect_failed"
+    assert "ws://127.0.0.1:1" in text
+    assert "http://127.0.0.1:2" in text
