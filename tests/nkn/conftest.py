@@ -229,3 +229,10 @@ class FakeSeed:
 @pytest.fixture
 def fake_seed():
     return FakeSeed
+
+
+@pytest.fixture
+async def node(fake_node):
+    """A fake node that listens."""
+    async with fake_node() as one:
+        yield one

@@ -21,12 +21,6 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 
 @pytest.fixture
-async def node(fake_node):
-    async with fake_node() as one:
-        yield one
-
-
-@pytest.fixture
 async def start():
     """Links that are closed at the end; what they tell is noted on them."""
     made = []

@@ -19,12 +19,6 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 
 @pytest.fixture
-async def node(fake_node):
-    async with fake_node() as one:
-        yield one
-
-
-@pytest.fixture
 async def dial():
     """Sockets that are given up at the end."""
     made = []
