@@ -23,9 +23,10 @@ core: .venv/test
 check: .venv/test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-## What the relay adds to direct HTTP, side by side in one run.
-bench: .venv/run
-	@$(BIN)/python bench/line.py $(ARGS)
+## The relay beside a plain one on the official SDK and direct HTTP, in one run of six minutes; ARGS=--quick for one.
+## PROFILE=1 tells instead where the relay's CPU goes.
+bench: .venv/run node_modules
+	@$(BIN)/python -m bench.$(if $(PROFILE),profile_relay,relay_vs_sdk) $(ARGS)
 
 .venv/run: requirements/run.txt
 	@$(PYTHON) scripts/prepare.py venv .venv

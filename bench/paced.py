@@ -1,7 +1,7 @@
 """An upstream without a model: NDJSON lines at a fixed rate, each with the moment it was written.
 
-`POST /api/generate {"rate": lines/s, "lines": n}`. Prints its port. Monotonic clocks agree between the
-processes of one Linux machine, so a reader can tell how late a line is.
+`POST /api/generate {"rate": lines/s, "lines": n}`; rate 0 is without pause. Prints its port. Monotonic clocks
+agree between the processes of one Linux machine, so a reader can tell how late a line is.
 """
 
 from __future__ import annotations
@@ -11,31 +11,47 @@ import json
 import time
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+DRAIN_LINES = 64
+"""Without pause: lines written before the socket is waited for."""
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One request, one stream."""
+    try:
+        await _answer(await _asked(reader), writer)
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return  # a client that left; nobody is to be told
+    finally:
+        writer.close()
+
+
+async def _asked(reader: asyncio.StreamReader) -> dict[str, int]:
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     length = next(
         (int(line.split(":")[1]) for line in head.split("\r\n") if line.startswith("content-length")), 0
     )
-    asked = json.loads(await reader.readexactly(length) or b"{}")
+    asked: dict[str, int] = json.loads(await reader.readexactly(length) or b"{}")
+    return asked
+
+
+async def _answer(asked: dict[str, int], writer: asyncio.StreamWriter) -> None:
     rate, count = asked.get("rate", 30), asked.get("lines", 60)
     writer.write(HEAD)
     began = time.monotonic()
     for index in range(count):
         if rate:
             await asyncio.sleep(max(0.0, began + index / rate - time.monotonic()))
-        done = index + 1 == count
-        line = (
-            json.dumps({"at": time.monotonic(), "response": f"word{index} ", "done": done}).encode() + b"\n"
-        )
-        writer.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
-        if index % 64 == 63:
+        writer.write(_chunk(index, done=index + 1 == count))
+        if index % DRAIN_LINES == DRAIN_LINES - 1:
             await writer.drain()
     writer.write(b"0\r\n\r\n")
     await writer.drain()
-    writer.close()
+
+
+def _chunk(index: int, *, done: bool) -> bytes:
+    fields = {"at": time.monotonic(), "response": f"word{index} ", "done": done}
+    line = json.dumps(fields).encode() + b"\n"
+    return f"{len(line):x}\r\n".encode() + line + b"\r\n"
 
 
 async def main() -> None:

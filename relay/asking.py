@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from relay import keyfile
 from relay.nkn import DEFAULT_SEEDS, AddressError
 from relay.nkn.address import normalise
 from relay.peer import Answer, Peer, PeerError, connect, text_of
-from wire import redact
+from wire import jsontext, redact
 
 
 def main(words: Sequence[str]) -> int:
@@ -30,7 +31,10 @@ def main(words: Sequence[str]) -> int:
     try:
         return asyncio.run(_run(options))
     except PeerError as error:
-        print(f"\n{error}", file=sys.stderr)
+        print(f"\n{redact.words(str(error))}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read the words has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
@@ -92,10 +96,10 @@ async def _ask(peer: Peer, options: argparse.Namespace) -> int:
     try:
         async for piece in answer:
             waiting.cancel()
-            sys.stdout.write(text_of(piece))
+            sys.stdout.write(redact.words(text_of(piece)))
             sys.stdout.flush()
             if piece.line and '"done":true' in piece.line.replace(" ", ""):
-                final = json.loads(piece.line)
+                final = _object(piece.line)
     finally:
         waiting.cancel()
     print()
@@ -103,7 +107,8 @@ async def _ask(peer: Peer, options: argparse.Namespace) -> int:
     if not options.quiet:
         _table(answer, model, final)
     if not end.get("ok"):
-        print(f"not whole: {end.get('error')} ({end.get('code')})", file=sys.stderr)
+        why = f"not whole: {end.get('error')} ({end.get('code')})"
+        print(redact.printable(why, 500), file=sys.stderr)
         return 1
     return 0
 
@@ -117,7 +122,8 @@ async def _show_wait(answer: Answer) -> None:
             await asyncio.sleep(1)
             progress = answer.reader.progress
             place = f" {progress.position}" if progress.position else ""
-            sys.stderr.write(f"\r{second} s {progress.state or 'asked'}{place} … ")
+            state = redact.printable(f"{progress.state or 'asked'}{place}")
+            sys.stderr.write(f"\r{second} s {state} … ")
             sys.stderr.flush()
     finally:
         sys.stderr.write("\r\x1b[K")
@@ -131,9 +137,8 @@ async def _first_model(peer: Peer) -> str:
     if not end.get("ok"):
         raise PeerError(f"the relay could not list its models: {end.get('error')}")
     try:
-        models = json.loads("\n".join(lines))["models"]
-        return str(models[0]["name"])
-    except (ValueError, LookupError, TypeError) as error:
+        return str(_object("\n".join(lines))["models"][0]["name"])
+    except (LookupError, TypeError) as error:
         raise PeerError(
             "the relay's service has no model; pull one there, or name one with --model"
         ) from error
@@ -146,16 +151,25 @@ def _table(answer: Answer, model: str, final: dict[str, Any]) -> None:
         rows.append(("round trip", f"{timing.acknowledged_s * 1000:.1f} ms"))
     if timing.first_s is not None:
         rows.append(("first line after", f"{timing.first_s * 1000:.0f} ms"))
-    if final.get("eval_duration"):
-        rate = final.get("eval_count", 0) / final["eval_duration"] * 1e9
-        rows.append(("tokens", f"{final.get('eval_count')} at {rate:.1f}/s"))
+    count, nanoseconds = final.get("eval_count"), final.get("eval_duration")
+    if isinstance(count, int) and isinstance(nanoseconds, int) and 0 <= count < 2**53 > nanoseconds > 0:
+        rows.append(("tokens", f"{count} at {count / nanoseconds * 1e9:.1f}/s"))
     rows.append(("lines in frames", f"{end.get('lines')} in {reader.progress.frames}"))
     rows.append(("overtaken, doubled", f"{reader.progress.overtaken}, {reader.progress.doubled}"))
     rows.append(("bytes", str(end.get("bytes"))))
     marks = ("ok", "done_seen", "eot_seen", "truncated", "error", "t_ms")
     rows.append(("end", " ".join(f"{name}={json.dumps(end.get(name))}" for name in marks)))
     width = max(len(name) for name, _ in rows)
-    print("\n".join(f"  {name:<{width}}  {value}" for name, value in rows))
+    print("\n".join(f"  {name:<{width}}  {redact.printable(value, 500)}" for name, value in rows))
+
+
+def _object(line: str) -> dict[str, Any]:
+    """A line as a JSON object; empty if it is none."""
+    try:
+        value = jsontext.loads(line)
+    except jsontext.JsonError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 _COMMANDS = {"ask": _ask, "ping": _ping, "info": _info}

@@ -8,15 +8,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from relay import keyfile, settings
 from relay.admission import Shares
+from relay.commands import Note
 from relay.engine import Engine
 from relay.exchange import Manner
 from relay.journal import Journal
@@ -32,6 +35,9 @@ _COMMANDS = ("ask", "ping", "info", "devnode")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without arrows is no reason to end
     try:
         if words and words[0] == "devnode":
             from relay.nkn.devnode.command import main as devnode
@@ -113,8 +119,15 @@ async def _serve(chosen: settings.Settings, journal: Journal) -> int:
     ready.cancel()
     await stopping
     await pump.stop()
+    journal.note(Note("counts", _counts(pump.statistics())))
     await client.close()
     return 0
+
+
+def _counts(statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """What was received, dropped, refused and answered, as one flat line."""
+    nkn = {f"nkn_{name}": count for name, count in statistics["nkn"].items() if isinstance(count, int)}
+    return {name: count for name, count in statistics.items() if name != "nkn"} | nkn
 
 
 def _engine(chosen: settings.Settings, address: str) -> Engine:

@@ -7,9 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from relay.policy import UpstreamRequest
+
+
+class Effort(Enum):
+    """How much is done for a message to arrive.
+
+    ONCE on all paths: the next one replaces it, or the peer asks again.
+    SURE on all paths, again until acknowledged: what a stream cannot be without.
+    LEAN on the best path, again on all until acknowledged: what there is much of.
+    """
+
+    ONCE = "once"
+    SURE = "sure"
+    LEAN = "lean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +34,7 @@ class Send:
     text: str
     tag: int | None = None
     number: int | None = None
+    effort: Effort = Effort.ONCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +53,14 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
+class Gather:
+    """From now on bytes of this request may wait until the engine is due, or not any more."""
+
+    tag: int
+    lazy: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """Ask every target whether it answers."""
 
@@ -52,4 +75,4 @@ class Note:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-Command = Send | Start | Abort | Probe | Note
+Command = Send | Start | Abort | Gather | Probe | Note

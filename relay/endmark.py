@@ -7,12 +7,13 @@ bytes first, since parsing each would cost more than all else. Pure; owned by on
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from wire import jsontext
 
 _EOT = ("<|eot_id|>", "</s>")
-_HINTS = (b"true", b"eot_id", b"/s", b"stop", b"completed", b"[DONE]")
+_HINT = re.compile(rb"true|eot_id|/s|stop|completed|\[DONE\]")
 _FINAL_TYPES = frozenset({"message_stop", "response.completed"})
 
 NEEDS_MARK = frozenset(
@@ -42,7 +43,7 @@ class EndMark:
 
     def feed(self, line: bytes) -> None:
         """Look at one line."""
-        if not any(hint in line for hint in _HINTS):
+        if not _HINT.search(line):
             return
         text = line.removeprefix(b"data:").strip()
         if text == b"[DONE]":

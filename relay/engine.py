@@ -14,11 +14,12 @@ from typing import Any
 from relay import frames
 from relay.admission import Admission, Shares
 from relay.answered import Answered
-from relay.commands import Abort, Command, Note, Probe, Send, Start
+from relay.commands import Abort, Command, Effort, Gather, Note, Probe, Send, Start
 from relay.exchange import Exchange, Manner, Out
 from relay.policy import Policy
 from relay.station import Station
 from wire import redact
+from wire.deadlines import Deadlines
 from wire.errors import Fault, bad_request, cancelled, internal, replayed, shutdown
 
 
@@ -28,14 +29,7 @@ class _Running:
     dest: str
     key: bytes
     busy: bool = False
-    due: float | None = None
-
-    def __post_init__(self) -> None:
-        self.settle()
-
-    def settle(self) -> None:
-        """Note when it is due, after whatever happened to it: asking all of them at each event is dear."""
-        self.due = self.exchange.due_at()
+    lazy: bool = False
 
 
 class Engine:
@@ -54,6 +48,7 @@ class Engine:
         self._station = station
         self._admission = Admission(shares)
         self._exchanges: dict[int, _Running] = {}
+        self._due: Deadlines[int] = Deadlines()
         self._by_id: dict[tuple[bytes, frames.RequestId], int] = {}
         self._answered = Answered()
         self._asking_health: list[tuple[str, frames.RequestId]] = []
@@ -115,15 +110,15 @@ class Engine:
     def advance(self, now: float) -> list[Command]:
         """Whatever the time that passed asks for."""
         commands: list[Command] = []
-        for tag, running in list(self._exchanges.items()):
-            if running.due is not None and running.due <= now:
-                position = self._admission.position(tag)
-                commands += self._outs(tag, running, running.exchange.advance(now, position), now)
+        for tag in list(self._due.take(now)):
+            running = self._exchanges[tag]
+            position = self._admission.position(tag)
+            commands += self._outs(tag, running, running.exchange.advance(now, position), now)
         return commands
 
     def due_at(self) -> float | None:
         """When `advance` has something to do."""
-        return min((one.due for one in self._exchanges.values() if one.due is not None), default=None)
+        return self._due.earliest()
 
     def stop(self, now: float) -> list[Command]:
         """Refuse what comes and end what runs."""
@@ -176,7 +171,8 @@ class Engine:
             exchange = self._admit(tag, key, event, stream, now)
         except Fault as fault:
             return self._refuse(src, event, stream, fault)
-        self._exchanges[tag] = _Running(exchange, src, key)
+        running = self._exchanges[tag] = _Running(exchange, src, key)
+        self._settle(tag, running)
         self._by_id[key, event.id] = tag
         request = exchange.request
         note = Note("request", {"tag": tag, "peer": redact.key(src), "method": request.method,
@@ -207,11 +203,22 @@ class Engine:
         return self._outs(tag, running, event(running.exchange), now)
 
     def _outs(self, tag: int, running: _Running, outs: Sequence[Out], now: float) -> list[Command]:
-        running.settle()
-        commands: list[Command] = [Send(running.dest, out.text, tag, out.number) for out in outs]
+        self._settle(tag, running)
+        commands: list[Command] = [Send(running.dest, out.text, tag, out.number, out.effort) for out in outs]
+        if running.lazy is not running.exchange.gathering:
+            running.lazy = not running.lazy
+            commands.append(Gather(tag, running.lazy))
         if running.exchange.ended:
             commands += self._ended(tag, running, now)
         return commands
+
+    def _settle(self, tag: int, running: _Running) -> None:
+        """Note when it is due, after whatever happened to it."""
+        due = running.exchange.due_at()
+        if due is None:
+            self._due.drop(tag)
+        else:
+            self._due.set(tag, due)
 
     def _ended(self, tag: int, running: _Running, now: float) -> list[Command]:
         fault = running.exchange.fault
@@ -231,7 +238,7 @@ class Engine:
         running = self._exchanges[tag]
         running.busy = True
         running.exchange.start(now)
-        running.settle()
+        self._settle(tag, running)
         return [Start(tag, running.exchange.request)]
 
     def _start_next(self, now: float) -> list[Command]:
@@ -248,7 +255,7 @@ class Engine:
         note = Note(
             "refused", {"peer": redact.key(src), "code": fault.code, "why": redact.printable(fault.detail)}
         )
-        return [Send(src, text), note]
+        return [Send(src, text, effort=Effort.SURE), note]
 
     def _drop(self, reason: str, src: str) -> list[Command]:
         self.counts[f"dropped_{reason}"] += 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from relay import frames
+from relay.commands import Effort
 from relay.endmark import NEEDS_MARK
 from relay.outflow import Outflow
 from relay.policy import UpstreamRequest
@@ -45,6 +46,7 @@ class Out:
 
     text: str
     number: int | None = None
+    effort: Effort = Effort.ONCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,11 @@ class Exchange:
     def ended(self) -> bool:
         """Whether its terminal frame was made."""
         return self.phase is Phase.ENDED
+
+    @property
+    def gathering(self) -> bool:
+        """Whether bytes that come now would only be held, so that they may wait until `due_at`."""
+        return self.phase is Phase.GENERATING and self._outflow.gathering
 
     def start(self, now: float) -> None:
         """A worker took it."""
@@ -244,12 +251,12 @@ class Exchange:
         return self.fault is not None and self._status != 0 and self.fault.code != "upstream_status"
 
     def _number_all(self, texts: list[str], now: float) -> list[Out]:
-        return [self._out(text, now) for text in texts]
+        return [self._out(text, now, Effort.LEAN) for text in texts]
 
-    def _out(self, text: str, now: float) -> Out:
+    def _out(self, text: str, now: float, effort: Effort = Effort.SURE) -> Out:
         self._sent_at = now
         self._number += 1
-        return Out(text, self._number)
+        return Out(text, self._number, effort)
 
     def _ts(self, now: float) -> int:
         return round((now + self._manner.epoch_s) * 1000)

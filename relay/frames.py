@@ -97,7 +97,8 @@ def stream_mode(req: dict[str, Any]) -> StreamMode:
     word = req.get("stream")
     if word is None and isinstance(req.get("headers"), dict):
         word = next((v for k, v in req["headers"].items() if k.lower() == "x-relay-stream"), None)
-    text = str(word).strip().lower()
+    # Only what can be one of the words is turned into text: the peer decides how large the rest is.
+    text = str(word).strip().lower() if isinstance(word, str | int) else ""
     return StreamMode(text in STREAM_WORDS, text in LINE_WORDS)
 
 

@@ -65,8 +65,11 @@ def parse_seed(key: str, text: str) -> bytes:
 
 
 def readable_by_others(path: Path) -> bool:
-    """Whether anybody but the owner may read the file."""
-    return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    """Whether anybody but the owner may read the file; False if it is not there, as behind a dead link."""
+    try:
+        return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except OSError:
+        return False
 
 
 def _create(path: Path, text: str) -> bool:

@@ -13,7 +13,7 @@ from relay import frames
 from relay.batcher import Batcher
 from relay.endmark import EndMark
 from wire import limits
-from wire.errors import line_too_long
+from wire.errors import UpstreamFault, line_too_long
 from wire.ndjson import LineSplitter
 
 
@@ -44,11 +44,17 @@ class Outflow:
         self.mark = EndMark()
         self._identifier = identifier
         self._splitter = LineSplitter(limits.LINE_MAX_B) if of_lines else None
+        self._scanner: LineSplitter | None = None
         self._gathered: Batcher[frames.Line] = Batcher(batch_ms)
         self._pieces: Batcher[_Piece] = Batcher(batch_ms)
         self._line_max_b = limits.FRAME_MAX_B - len(frames.lines(identifier, []).encode())
         # Frames made so far: they leave with the next call even if this one ends in a fault.
         self._made: list[str] = []
+
+    @property
+    def gathering(self) -> bool:
+        """Whether what comes now would only be held."""
+        return self._pieces.gathering if self._splitter is None else self._gathered.gathering
 
     def feed(self, data: bytes, ts: int, now: float) -> list[str]:
         """Take bytes of the body; the frames that leave now.
@@ -75,6 +81,8 @@ class Outflow:
                 self._feed_line(rest, ts, now)
             except UnicodeDecodeError:
                 self._turn_to_bytes(rest, now)
+        if self._scanner and (unended := self._scanner.finish()):
+            self.mark.feed(unended)
         return self.advance(now, flush=True)
 
     def acknowledged(self) -> None:
@@ -117,14 +125,25 @@ class Outflow:
             self._made.append(frames.lines(self._identifier, full))
 
     def _turn_to_bytes(self, raw: bytes, now: float) -> None:
-        self._splitter = None
+        self._splitter, self._scanner = None, LineSplitter(limits.LINE_MAX_B)
         self._made = self.advance(now, flush=True)
         self._feed_bytes(raw, now)
 
     def _feed_bytes(self, data: bytes, now: float) -> None:
+        self._scan(data)
         for start in range(0, len(data), limits.CHUNK_B):
             if full := self._pieces.feed(_Piece(data[start : start + limits.CHUNK_B]), now):
                 self._made.append(self._chunk(full))
+
+    def _scan(self, data: bytes) -> None:
+        """Look for the end mark in lines that go as bytes."""
+        if self._scanner is None:
+            return
+        try:
+            for line in self._scanner.feed(data):
+                self.mark.feed(line)
+        except UpstreamFault:
+            self._scanner = None  # a line that fits no message may well go as bytes
 
     def _chunk(self, pieces: list[_Piece]) -> str:
         self.seq += 1

@@ -79,8 +79,8 @@ class Peer:
         return Answer(self, identifier, req, inbox)
 
     def tell(self, event: dict[str, Any], on_ack: Acknowledged | None = None) -> None:
-        """Send one event; `on_ack` is called when the relay has it."""
-        self._client.send_nowait(self.address, jsontext.dumps(event), no_reply=on_ack is None, on_ack=on_ack)
+        """Send one event, again until the relay has it; `on_ack` is called then."""
+        self._client.send_nowait(self.address, jsontext.dumps(event), on_ack=on_ack, resend=True)
 
     def forget(self, identifier: str) -> None:
         """Frames of this request are passed over from now on."""

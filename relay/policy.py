@@ -19,8 +19,8 @@ from wire.origin import Origin, bare_path, clean_path
 SERVICE_ALIASES = {"ollama_farm": "ollama", "llm": "ollama"}
 DEFAULT_SERVICE = "ollama"
 
-READING = frozenset({"/", "/api/version", "/api/tags", "/api/ps", "/_health", "/v1/models"})
-"""GET and HEAD."""
+READING = frozenset({"/", "/api/version", "/api/tags", "/api/ps", "/_health", "/v1/models", "/models"})
+"""GET and HEAD; existing peers ask for `/models` too, as llama.cpp has it."""
 INFERENCE = frozenset(
     {
         "/api/show",
@@ -105,6 +105,9 @@ class Policy:
         if not isinstance(given, dict):
             raise bad_request("headers must be an object of names and values")
         kept = headers.from_peer(given)
+        if service not in self.allow_admin:
+            # The body was judged as it stands; no server shall unpack it into another one.
+            kept = {name: value for name, value in kept.items() if name.lower() != "content-encoding"}
         if is_json and not any(name.lower() == "content-type" for name in kept):
             kept["Content-Type"] = "application/json"
         return UpstreamRequest(
@@ -145,12 +148,12 @@ class Policy:
         return next((alias for alias in SERVICE_ALIASES if alias in self.targets), None)
 
     def _verify(self, req: dict[str, Any]) -> bool:
-        asked = req.get("verify")
-        if _truth(req.get("insecure_tls")):
+        asked = _switch(req, "verify")
+        if _switch(req, "insecure_tls"):
             asked = False
         if asked is None:
             return self.verify_default
-        if _truth(asked):
+        if asked:
             return True
         if not self.allow_unverified:
             raise denied("verify:false is not allowed here (RELAY_ALLOW_UNVERIFIED=0)")
@@ -184,5 +187,18 @@ def _text(req: dict[str, Any], name: str, default: str) -> str:
     return value
 
 
-def _truth(value: object) -> bool:
-    return value.strip().lower() in {"1", "true", "yes", "on"} if isinstance(value, str) else bool(value)
+def _switch(req: dict[str, Any], name: str) -> bool | None:
+    """Yes, no, or not said; anything else is refused, since a guess would switch a check off."""
+    value = req.get(name)
+    if value is None or isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else value
+    if isinstance(word, str | int) and word in _SWITCHES:
+        return _SWITCHES[word]
+    raise bad_request(f"{name} must be true or false")
+
+
+_SWITCHES: dict[str | int, bool] = {
+    **dict.fromkeys(("1", "true", "yes", "on", 1), True),
+    **dict.fromkeys(("0", "false", "no", "off", 0), False),
+}

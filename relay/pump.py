@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from relay.commands import Abort, Command, Note, Probe, Send, Start
+from relay.commands import Abort, Command, Effort, Gather, Note, Probe, Send, Start
 from relay.engine import Engine
 from relay.nkn import Message, MessageTooLargeError, MultiClient, OutboxFull
 from relay.upstream import Upstream, probe
@@ -24,6 +24,10 @@ from wire.errors import Fault
 _DRAIN_S = 2.0
 """How long a stopping relay waits for its last frames to leave."""
 _RECHECK_S = 0.02
+_LAZY_READS = 4
+_LAZY_B = 1024
+"""A request's reads that may wait for the engine's next turn, and the size of one: a fast upstream fills
+frames sooner than that, and its worker may not run further ahead."""
 
 
 class Pump:
@@ -43,11 +47,11 @@ class Pump:
         self._client = client
         self._on_note = on_note
         self._loop = asyncio.get_running_loop()
+        self._lazy: dict[int, int] = {}
         self._posted: deque[Callable[[], Sequence[Command]]] = deque()
         self._scheduled = False
         self._lock = threading.Lock()
         self._timer: asyncio.TimerHandle | None = None
-        self._arming = False
         self._paused = False
         self._upstream = Upstream(workers, self)
         client.on_message(self._message)
@@ -75,8 +79,13 @@ class Pump:
         self._post(lambda: self._engine.head(tag, status, headers, time.monotonic()))
 
     def data(self, tag: int, data: bytes) -> None:
-        """See upstream.Events."""
-        self._post(partial(self._data, tag, data))
+        """See upstream.Events; bytes that would only be held wake nobody."""
+        self._posted.append(partial(self._data, tag, data, time.monotonic()))
+        came = self._lazy.get(tag)
+        if came is None or came >= _LAZY_READS or len(data) >= _LAZY_B:
+            self._wake()
+        else:
+            self._lazy[tag] = came + 1
 
     def eof(self, tag: int) -> None:
         """See upstream.Events."""
@@ -90,46 +99,58 @@ class Pump:
         """See upstream.Events."""
         self._post(partial(self._closed, tag))
 
-    def _data(self, tag: int, data: bytes) -> Sequence[Command]:
+    def _data(self, tag: int, data: bytes, came_at: float) -> Sequence[Command]:
         self._upstream.taken(tag)
-        return self._engine.data(tag, data, time.monotonic())
+        if tag in self._lazy:
+            self._lazy[tag] = 0
+        return self._engine.data(tag, data, came_at)
 
     def _closed(self, tag: int) -> Sequence[Command]:
         self._upstream.forget(tag)
         return self._engine.closed(tag, time.monotonic())
 
     def _post(self, event: Callable[[], Sequence[Command]]) -> None:
-        """Hand an event to the loop; one wake-up serves all that were posted until it runs."""
+        """Hand an event to the loop."""
         self._posted.append(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have the loop take what was posted; one wake-up serves all of it."""
         with self._lock:
             if self._scheduled:
                 return
             self._scheduled = True
         try:
-            self._loop.call_soon_threadsafe(self._take_posted)
+            self._loop.call_soon_threadsafe(self._woken)
         except RuntimeError:
             self._scheduled = False  # the loop is closed: the program is ending
 
-    def _take_posted(self) -> None:
+    def _woken(self) -> None:
         with self._lock:
             self._scheduled = False
+        self._do(())
+
+    def _take_posted(self) -> None:
         for _ in range(len(self._posted)):
             self._carry_out(self._posted.popleft()())
-        self._arm()
 
     # -- commands -------------------------------------------------------------------------
 
     def _message(self, message: Message) -> bool | None:
         """None acknowledges; False leaves a stranger without even that sign of life."""
+        self._take_posted()
         now = time.monotonic()
         self._do(self._engine.message(message.src, message.key, message.payload, now))
         return None if self._engine.policy.knows(message.key) else False
 
     def _acknowledged(self, tag: int, number: int, _reply: object) -> None:
+        self._take_posted()  # lines that came before it leave with it
         self._do(self._engine.acknowledged(tag, number, time.monotonic()))
 
     def _do(self, commands: Sequence[Command]) -> None:
         self._carry_out(commands)
+        # Also what a worker posted without waking anybody just before its request ceased to be lazy.
+        self._take_posted()
         self._arm()
 
     def _carry_out(self, commands: Sequence[Command]) -> None:
@@ -141,10 +162,18 @@ class Pump:
                     self._upstream.start(tag, request)
                 case Abort(tag):
                     self._upstream.abort(tag)
+                case Gather(tag, lazy):
+                    self._gather(tag, lazy=lazy)
                 case Probe(urls):
                     self._probe(dict(urls))
                 case Note():
                     self._on_note(command)
+
+    def _gather(self, tag: int, *, lazy: bool) -> None:
+        if lazy:
+            self._lazy[tag] = 0
+        else:
+            self._lazy.pop(tag, None)
 
     def _send(self, command: Send) -> None:
         on_ack = None
@@ -152,7 +181,12 @@ class Pump:
             on_ack = partial(self._acknowledged, command.tag, command.number)
         try:
             self._client.send_nowait(
-                command.dest, command.text, on_ack=on_ack, max_holding_seconds=limits.HOLD_FRAMES_S
+                command.dest,
+                command.text,
+                on_ack=on_ack,
+                max_holding_seconds=limits.HOLD_FRAMES_S,
+                resend=command.effort is not Effort.ONCE,
+                one_path=command.effort is Effort.LEAN,
             )
         except (OutboxFull, MessageTooLargeError) as error:
             self.counts[f"send_failed_{type(error).__name__}"] += 1
@@ -177,21 +211,18 @@ class Pump:
         threading.Thread(target=ask, name="health", daemon=True).start()
 
     def _arm(self) -> None:
-        """Set the timer anew, once for all that this turn of the loop brings."""
-        if not self._arming:
-            self._arming = True
-            self._loop.call_soon(self._set_timer)
-
-    def _set_timer(self) -> None:
-        self._arming = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Wake up when the engine is due; too early does no harm, so the timer is seldom moved."""
         due = self._engine.due_at()
-        if due is not None:
-            delay = max(0.0, due - time.monotonic())
-            self._timer = self._loop.call_later(delay, self._tick)
+        if due is None:
+            return
+        # The loop's clock is time.monotonic.
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
+        self._take_posted()
         self._do(self._engine.advance(time.monotonic()))

@@ -1,33 +1,22 @@
 """HTTP on worker threads: takes requests, posts what comes of them, lets go at once when told.
 
-Blocking reads with `requests`, one thread per running request. A thread blocked in a read is freed by
-shutting its TCP connection down from outside; a thread that reads faster than its peer takes is held
-before its next read, so the upstream's socket fills and the upstream waits too. Knows nothing of NKN;
-owned by `pump`, which gets every event on its own loop.
+Blocking reads, one thread per running request: simple, and bounded by RELAY_WORKERS. Knows nothing of NKN;
+owned by `pump`, which gets every event on its own loop. How one request runs is `call`.
 """
 
 from __future__ import annotations
 
-import os
 import queue
-import socket
 import threading
+import time
 from typing import Any, Protocol
 
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-
+from relay.call import Call, answer, fault_of
+from relay.frames import StreamMode
 from relay.policy import UpstreamRequest
 from wire import headers as wire_headers
 from wire import limits
-from wire.errors import Fault, internal, upstream_broke, upstream_refused
-
-_POSTS_AHEAD = 8
-"""Reads whose bytes the loop has not taken yet."""
-
-# The peer asked for it and the owner allows it; a warning per request would tell nobody anything.
-urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+from wire.errors import Fault
 
 
 class Events(Protocol):
@@ -47,72 +36,6 @@ class Events(Protocol):
 
     def closed(self, tag: int) -> None:
         """The worker is free; always the last."""
-
-
-class Call:
-    """One running request: how its thread is stopped and slowed from outside."""
-
-    def __init__(self, request: UpstreamRequest) -> None:
-        self.request = request
-        self.opened = False
-        self._socket: socket.socket | None = None
-        self._aborted = False
-        self._paused = False
-        self._ahead = 0
-        self._changed = threading.Condition()
-
-    def attach(self, connected: socket.socket) -> socket.socket:
-        """TCP is connected; a duplicate is kept, so that TLS state is never touched from outside."""
-        with self._changed:
-            self._socket = socket.socket(fileno=os.dup(connected.fileno()))
-            if self._aborted:
-                self._shut()
-        return connected
-
-    def detach(self) -> None:
-        """The request is over."""
-        with self._changed:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
-
-    def abort(self) -> None:
-        """Close the connection now; a blocked read returns."""
-        with self._changed:
-            self._aborted = True
-            self._shut()
-            self._changed.notify_all()
-
-    def pause(self, *, paused: bool) -> None:
-        """Hold the thread before its next read, or let it go on."""
-        with self._changed:
-            self._paused = paused
-            self._changed.notify_all()
-
-    def taken(self) -> None:
-        """The loop took one read's bytes."""
-        with self._changed:
-            self._ahead -= 1
-            self._changed.notify_all()
-
-    def may_read(self) -> bool:
-        """Wait until there is room for another read; False if the request was aborted."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._aborted or (not self._paused and self._ahead < _POSTS_AHEAD))
-            self._ahead += 1
-            return not self._aborted
-
-    @property
-    def aborted(self) -> bool:
-        """Whether `abort` was called."""
-        return self._aborted
-
-    def _shut(self) -> None:
-        if self._socket is not None:
-            try:
-                self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # gone already
 
 
 class Upstream:
@@ -177,7 +100,7 @@ class Upstream:
                 self._run(tag, call)
             except Exception as error:  # noqa: BLE001 - the worker must live, the peer must be told
                 if not call.aborted:
-                    self._events.failed(tag, _fault_of(error, call))
+                    self._events.failed(tag, fault_of(error, call))
             finally:
                 call.detach()
                 self._events.closed(tag)
@@ -185,25 +108,9 @@ class Upstream:
     def _run(self, tag: int, call: Call) -> None:
         if call.aborted:
             return
-        request = call.request
-        with _Session() as session:
-            adapter = _Adapter(call)
-            session.mount("http://", adapter)
-            session.mount("https://", adapter)
-            with session.request(
-                request.method,
-                request.url,
-                data=request.body,
-                headers={"Accept": "*/*", "Accept-Encoding": "identity", **request.headers},
-                timeout=(limits.CONNECT_TIMEOUT_S, None),
-                verify=request.verify,
-                stream=True,
-                allow_redirects=False,
-            ) as response:
-                self._events.head(
-                    tag, response.status_code, wire_headers.to_peer(response.raw.headers.items())
-                )
-                self._read(tag, call, response.raw)
+        with answer(call) as response:
+            self._events.head(tag, response.status_code, wire_headers.to_peer(response.raw.headers.items()))
+            self._read(tag, call, response.raw)
 
     def _read(self, tag: int, call: Call, raw: Any) -> None:
         while call.may_read():
@@ -217,78 +124,37 @@ class Upstream:
             self._events.data(tag, data)
 
 
-class _Session(requests.Session):
-    """A session that brings nothing of its own: no proxy, netrc or header of the owner's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.headers.clear()
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """None: a redirect is the peer's to follow, and looking for its target reads the whole body."""
-
-
-class _Adapter(HTTPAdapter):
-    """An HTTP adapter whose connections are shown to a Call; one request, one connection."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        call = self._call
-
-        class Plain(urllib3.connection.HTTPConnection):
-            def _new_conn(self) -> socket.socket:
-                return call.attach(super()._new_conn())
-
-            def connect(self) -> None:
-                super().connect()
-                call.opened = True
-
-        class Tls(urllib3.connection.HTTPSConnection):
-            def _new_conn(self) -> socket.socket:
-                return call.attach(super()._new_conn())
-
-            def connect(self) -> None:
-                super().connect()
-                call.opened = True
-
-        class PlainPool(urllib3.HTTPConnectionPool):
-            ConnectionCls = Plain
-
-        class TlsPool(urllib3.HTTPSConnectionPool):
-            ConnectionCls = Tls
-
-        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
-
-
-def _fault_of(error: Exception, call: Call) -> Fault:
-    origin = call.request.url.partition("://")[2].partition("/")[0]
-    if isinstance(error, requests.exceptions.SSLError):
-        return upstream_refused(f"the certificate of {call.request.service} ({origin}) was not accepted")
-    if isinstance(error, requests.exceptions.RequestException | urllib3.exceptions.HTTPError | OSError):
-        if call.opened:
-            return upstream_broke(f"{call.request.service} broke off its answer ({type(error).__name__})")
-        return upstream_refused(f"{call.request.service} does not answer at {origin}; is it running?")
-    return internal(f"the relay failed to ask {call.request.service}: {type(error).__name__}")
-
-
 def probe(urls: dict[str, str]) -> list[dict[str, Any]]:
-    """Ask each target's root; one {name, ok, detail} each. Blocks for up to HEALTH_TIMEOUT_S per target."""
-    found = []
-    for name, url in sorted(urls.items()):
+    """Ask all targets' roots at once; one {name, ok, detail} each. Blocks for HEALTH_TIMEOUT_S at most."""
+    probes = [_Probe(name, url) for name, url in sorted(urls.items())]
+    until = time.monotonic() + limits.HEALTH_TIMEOUT_S
+    return [one.result(max(0.0, until - time.monotonic())) for one in probes]
+
+
+class _Probe:
+    """One target's question, on a thread of its own: a target that drips its answer holds up no other."""
+
+    def __init__(self, name: str, url: str) -> None:
+        # Nothing is sent and only life is looked for, so the certificate does not matter.
+        quiet = StreamMode(wanted=False, lines=False)
+        self._call = Call(UpstreamRequest(name, "GET", url, "/", {}, None, 0.0, verify=False, stream=quiet))
+        self._found: tuple[bool, str] | None = None
+        self._thread = threading.Thread(target=self._ask, name="probe", daemon=True)
+        self._thread.start()
+
+    def result(self, seconds: float) -> dict[str, Any]:
+        """What was found after at most so long."""
+        self._thread.join(seconds)
+        late = (False, f"does not answer within {limits.HEALTH_TIMEOUT_S:g} s")
+        ok, detail = self._found or late
+        self._call.abort()
+        return {"name": self._call.request.service, "ok": ok, "detail": detail}
+
+    def _ask(self) -> None:
         try:
-            # Nothing is sent and only life is looked for, so the certificate does not matter.
-            options: dict[str, Any] = {"stream": True, "allow_redirects": False, "verify": False}
-            with (
-                _Session() as session,
-                session.get(url, timeout=limits.HEALTH_TIMEOUT_S, **options) as answer,
-            ):
-                status = answer.status_code
-                found.append({"name": name, "ok": status < 500, "detail": f"HTTP {status}"})
+            with answer(self._call) as response:
+                self._found = (response.status_code < 500, f"HTTP {response.status_code}")
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one target, the peer gets an answer
-            found.append({"name": name, "ok": False, "detail": f"does not answer ({type(error).__name__})"})
-    return found
+            self._found = (False, f"does not answer ({type(error).__name__})")
+        finally:
+            self._call.detach()

@@ -18,7 +18,7 @@ ROOMS = (("relay.nkn.", "nkn"), ("relay.", "relay"), ("wire.", "wire"))
 SHARED = (
     *(
         f"tests/nkn/test_devnode_{name}.py"
-        for name in ("control", "core", "faults", "ring", "rpc", "store", "vectors")
+        for name in ("control", "core", "faults", "frames", "panel", "ring", "rpc", "store", "vectors")
     ),
     "tests/farm/test_farm_pure_*.py",
     "tests/farm/test_farm_recorded.py",

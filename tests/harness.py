@@ -106,7 +106,11 @@ class Ollamalike:
 
 
 class Relay:
-    """`python -m relay` as a process of its own."""
+    """`python -m relay` as a process of its own.
+
+    Attributes:
+        log: what it wrote to standard error so far.
+    """
 
     def __init__(self, folder: Path, rpc: str, target: str, **env: str) -> None:
         self._env = {
@@ -115,29 +119,42 @@ class Relay:
             "RELAY_TARGETS": json.dumps({"ollama": target}),
             **env,
         }
-        self._file = folder / "relay.env"
-        self.address = ""
+        self.file = folder / "relay.env"
+        self.address = self.log = ""
 
     async def __aenter__(self) -> Self:
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "relay", "--debug", "--env-file", str(self._file)),
+            *(sys.executable, "-m", "relay", "--debug", "--env-file", str(self.file)),
             cwd=ROOT,
             env=self._env,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+        # Read all the while: a pipe that is full would hold the relay.
+        self._reading = asyncio.create_task(self._read_log())
         async with asyncio.timeout(20):
             line = (await self.process.stdout.readline()).decode()
-        assert line.startswith("→ NKN ready: relay."), line
+        assert line.startswith("→ NKN ready: "), line + self.log
         self.address = line.split()[-1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self.process.returncode is None:
             self.process.terminate()
-        self.log = (await self.process.stderr.read()).decode()
         async with asyncio.timeout(10):
+            await self._reading
             await self.process.wait()
+
+    async def tells(self, text: str, since: int = 0) -> str:
+        """Wait until the log holds a text behind its first `since` characters; that line."""
+        async with asyncio.timeout(10):
+            while (at := self.log.find(text, since)) < 0:
+                await asyncio.sleep(0.01)
+        return self.log[at:].partition("\n")[0]
+
+    async def _read_log(self) -> None:
+        while data := await self.process.stderr.read(65_536):
+            self.log += data.decode(errors="replace")
 
 
 @pytest.fixture

@@ -18,13 +18,24 @@ HOP_BY_HOP = frozenset(
 )  # fmt: skip
 """Headers about one connection only."""
 
-SET_BY_US = frozenset(
-    {"host", "content-length", "origin", "referer", "accept-encoding", "expect", "cookie", "x-relay-stream"}
-)
+REROUTING = frozenset(
+    {
+        "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix",
+        "x-forwarded-proto", "x-forwarded-server", "x-http-method", "x-http-method-override",
+        "x-method-override", "x-original-url", "x-real-ip", "x-rewrite-url",
+    }
+)  # fmt: skip
+"""Some servers believe these rather than the request line and the connection, by which the owner's rules
+were applied: another path, another method, another sender."""
+
+SET_BY_US = REROUTING | {
+    "host", "content-length", "origin", "referer", "accept-encoding", "expect", "cookie", "x-relay-stream",
+}  # fmt: skip
 """Headers of a peer's request that the relay makes itself or that must not reach the upstream:
 Origin and Referer would be judged by Ollama's browser rules, an encoding would hide the lines."""
 
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_CONTROLS = {code: " " for code in (*range(32), 127) if code != ord("\t")}
 
 
 def end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -59,17 +70,23 @@ def from_peer(headers: Mapping[str, object]) -> dict[str, str]:
 def to_peer(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The headers of an upstream's answer that go to the peer, names in lower case.
 
-    Repeated names are joined by a comma; cookies of the owner's services stay at home. What is beyond
-    the limits is left out: a begin frame must fit a message.
+    Repeated names are joined by a comma; cookies of the owner's services stay at home. Folded lines and
+    control characters become spaces, so that whoever writes a value into a header of its own is safe.
+    What is beyond the limits is left out: a frame must fit a message.
     """
     kept: dict[str, str] = {}
+    room = limits.ANSWER_HEADERS_MAX
     for name, value in end_to_end(headers):
         low = name.lower()
-        if low in {"set-cookie", "content-length"}:
+        if low in {"set-cookie", "content-length"} or not low or not _TOKEN.issuperset(low):
             continue
-        joined = f"{kept[low]}, {value}" if low in kept else value
-        if len(joined) <= limits.HEADER_VALUE_MAX and (low in kept or len(kept) < limits.HEADERS_MAX):
+        clean = value.translate(_CONTROLS).strip(" \t")
+        joined = f"{kept[low]}, {clean}" if low in kept else clean
+        more = len(joined) - len(kept[low]) if low in kept else len(low) + len(joined)
+        fits = len(joined) <= limits.HEADER_VALUE_MAX and more <= room
+        if fits and (low in kept or len(kept) < limits.HEADERS_MAX):
             kept[low] = joined
+            room -= more
     return kept
 
 

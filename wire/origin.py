@@ -45,7 +45,7 @@ class Origin:
         Raises:
             ValueError: with a sentence that says what is wrong with it.
         """
-        if not isinstance(url, str) or any(ord(char) <= 32 or char == "\\" for char in url):
+        if not isinstance(url, str) or not url.isprintable() or " " in url or "\\" in url:
             raise ValueError("must be a URL such as http://127.0.0.1:8080")
         if "@" in url:
             raise ValueError("must not hold a user name or password")  # and is not shown: it may hold one
@@ -114,7 +114,8 @@ def clean_path(path: str) -> str:
     decoded = _decoded(bare)
     if "\\" in decoded or any(ord(char) < 32 for char in decoded):
         raise bad_request("path holds a backslash or a control character")
-    if any(part in {".", ".."} for part in decoded.split("/")) or "//" in decoded:
+    # Some servers cut `;parameters` off a segment before they look at it.
+    if any(part.partition(";")[0] in {".", ".."} for part in decoded.split("/")) or "//" in decoded:
         raise bad_request("path holds an empty, `.` or `..` segment")
     return path
 

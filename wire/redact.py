@@ -5,6 +5,8 @@ Pure; used wherever text leaves the program for a terminal or a file.
 
 from __future__ import annotations
 
+import unicodedata
+
 _SHOWN = 8
 
 
@@ -24,3 +26,8 @@ def printable(text: str, limit: int = 120) -> str:
 def path(text: str) -> str:
     """A request path without its query, which may hold anything."""
     return printable(text.partition("?")[0])
+
+
+def words(text: str) -> str:
+    """A model's words for a terminal: without what would move its cursor or cannot be encoded."""
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cs"})

@@ -15,9 +15,9 @@ from relay.nkn.client import Client
 from relay.nkn.delivery import Message
 from relay.nkn.dispatch import MessageTooLargeError
 from relay.nkn.identity import Identity, KeyFault
-from relay.nkn.link import OutboxFull
 from relay.nkn.messenger import NknTimeoutError
 from relay.nkn.multiclient import MultiClient
+from relay.nkn.outbox import OutboxFull
 from relay.nkn.rpc import DEFAULT_SEEDS
 
 __all__ = [

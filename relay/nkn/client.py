@@ -25,7 +25,7 @@ class Client(Messenger):
     Args:
         seed: 32 bytes or 64 hex digits; random if None.
         identifier: what stands before the key in the address, may be empty.
-        rpc_server_addr: URLs of RPC servers, tried in turn.
+        rpc_server_addr: URLs of RPC servers, tried in turn; or a single one.
         seed_ws_addr: `ws://` or `wss://host:port` nodes tried before any RPC.
         tls: connect to nodes by wss; `ssl` is an SSLContext for it.
         reconnect_interval_min: seconds of the first pause between attempts; doubled up to the maximum.
@@ -40,8 +40,8 @@ class Client(Messenger):
         *,
         seed: bytes | str | None = None,
         identifier: str = "",
-        rpc_server_addr: Sequence[str] = DEFAULT_SEEDS,
-        seed_ws_addr: Sequence[str] = (),
+        rpc_server_addr: str | Sequence[str] = DEFAULT_SEEDS,
+        seed_ws_addr: str | Sequence[str] = (),
         tls: bool = False,
         ssl: Any = None,
         reconnect_interval_min: float = limits.RECONNECT_MIN_S,
@@ -53,8 +53,8 @@ class Client(Messenger):
         indices: Sequence[int] = (ORIGINAL,),
     ) -> None:
         options = LinkOptions(
-            rpc_server_addr=rpc_server_addr,
-            seed_ws_addr=seed_ws_addr,
+            rpc_server_addr=_list(rpc_server_addr),
+            seed_ws_addr=_list(seed_ws_addr),
             tls=tls,
             ssl=ssl,
             reconnect_interval_min=reconnect_interval_min,
@@ -70,3 +70,8 @@ class Client(Messenger):
             encrypt=encrypt,
             accept_unencrypted=accept_unencrypted,
         )
+
+
+def _list(given: str | Sequence[str]) -> Sequence[str]:
+    """A text alone is one address, not its letters."""
+    return (given,) if isinstance(given, str) else given

@@ -20,6 +20,7 @@ from typing import Any
 
 from relay.nkn import multi, payload
 from relay.nkn.arrival import Arrival
+from wire import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,17 @@ class Delivery:
         self._counts = counts
         self._running: set[asyncio.Task[Any]] = set()
 
-    def deliver(self, arrival: Arrival, now: float) -> None:
-        """Take one copy of a message."""
+    @property
+    def running(self) -> int:
+        """Handlers, and what waits for them, under way."""
+        return len(self._running)
+
+    def deliver(self, arrival: Arrival, now: float) -> bool:
+        """Take one copy of a message; whether it is the first."""
         inner = arrival.payload
+        if len(self._running) >= limits.HANDLERS_MAX:
+            self._counts["handlers_busy"] += 1
+            return False
         copy, first = multi.Copy(now), True
         if inner.message_id:
             # Unsealed messages, where they are accepted, cannot stand in the way of sealed ones.
@@ -76,7 +85,7 @@ class Delivery:
         if not first:
             self._counts["duplicates"] += 1
             self._answer_again(arrival, copy)
-            return
+            return False
         self._counts["messages"] += 1
         results = [self._call(handler, _message(arrival)) for handler in self.handlers]
         if any(inspect.isawaitable(result) for result in results):
@@ -85,6 +94,7 @@ class Delivery:
             self._run(self._settle(arrival, copy, started))
         else:
             self._answer(arrival, copy, results)
+        return True
 
     async def close(self) -> None:
         """End handlers that still run."""
@@ -122,6 +132,7 @@ class Delivery:
         if copy.outcome == "pending" and all(arrival.index != other.index for other in copy.waiting):
             copy.waiting.append(arrival)
         elif copy.outcome == "ack":
+            self._counts["acks_repeated"] += 1
             self._acknowledge(arrival)
         elif copy.outcome == "reply" and copy.reply is not None:
             self._respond(arrival, payload.reply(copy.reply, arrival.payload.message_id), arrival.index)

@@ -3,37 +3,43 @@
 Finds the node (the hint of a wrong-node answer, then bridge nodes, then RPC seeds), registers, and does
 it again after every loss with jittered back-off; the very first failure is treated as any later one.
 On a wrong-node push the new socket is opened first and the old one serves for sending only.
-Messages wait in a bounded outbox and are signed when they are written, with that node's key and block
-hash. An asyncio shell over `nodesocket` and `rpc`; owned by a client.
+What is sent waits in its `outbox` until there is a socket. An asyncio shell over `nodesocket` and `rpc`;
+owned by a client.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relay.nkn import envelope, sigchain
+from relay.nkn import envelope
 from relay.nkn.dispatch import Dispatch
 from relay.nkn.identity import Identity
 from relay.nkn.nodesocket import MovedError, NodeError, NodeSocket
-from relay.nkn.rpc import RpcError, SeedRpc
+from relay.nkn.outbox import Outbox
+from relay.nkn.rpc import SeedRpc
 from relay.nkn.session import NodeInfo
 from wire import limits
 
 _REDIRECTS_MAX = 8
 """Wrong-node answers followed in a row, before the nodes are taken for confused."""
-_RETRY_S = 0.01
 _STEADY_S = 10.0
 """A connection that lived for less is no success: the pause before the next goes on growing."""
 
 
-class OutboxFull(Exception):
-    """More waits for this node's socket than the limits allow; nothing was queued."""
+COUNTERS = (
+    "connects", "losses", "lost_closed", "lost_silent", "lost_refused", "lost_error", "lost_renewed",
+    "moves", "redirects", "failures", "renewed_unacknowledged",
+    "sent", "received", "first", "acks", "receipts", "malformed",
+    "outbox_full", "unsendable", "expired", "written_again",
+)  # fmt: skip
+"""What is counted of one part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,11 @@ class Link:
         address: what is registered.
         on_inbound: takes (index, message) for each message that comes.
         on_change: takes (index, event, text) for "connect", "disconnect", "connect_failed", "moved".
+
+    Attributes:
+        node: where it is registered, or was last.
+        counts: see COUNTERS.
+        last_reason: of the last loss or failure.
     """
 
     def __init__(
@@ -111,8 +122,9 @@ class Link:
         self.index = index
         self.address = address
         self.node: NodeInfo | None = None
-        self.counts: Counter[str] = Counter()
-        self.queued_b = 0
+        self.counts: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+        self.last_reason = ""
+        self._away_s, self._away_since = 0.0, time.monotonic()
         self._identity = identity
         self._options = options
         self._rpc = SeedRpc(options.rpc_server_addr, tls=options.tls)
@@ -121,23 +133,27 @@ class Link:
         self._socket: NodeSocket | None = None
         self._leaving: list[NodeSocket] = []
         self._secure = options.tls
-        self._outbox: deque[Dispatch | bytes] = deque()
-        self._wake = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._stay()), asyncio.create_task(self._write())]
+        self._outbox = Outbox(identity, address, self.counts)
+        self._task = asyncio.create_task(self._stay())
 
     @property
     def ready(self) -> bool:
         """Whether a message queued now leaves at once."""
         return self._socket is not None and self._socket.ready
 
+    @property
+    def away_s(self) -> float:
+        """Seconds without a registered socket, all together."""
+        return self._away_s + (time.monotonic() - self._away_since if self._socket is None else 0.0)
+
+    @property
+    def queued_b(self) -> int:
+        """Bytes of messages that wait for the socket."""
+        return self._outbox.queued_b
+
     def send(self, dispatch: Dispatch) -> None:
-        """Queue a message; OutboxFull if there is no room."""
-        if self.queued_b + dispatch.size > limits.OUTBOX_MAX_B:
-            self.counts["outbox_full"] += 1
-            raise OutboxFull(f"{self.queued_b} bytes wait for the node of {self.address[:16]}…")
-        self.queued_b += dispatch.size
-        self._outbox.append(dispatch)
-        self._wake.set()
+        """Write or queue a message; OutboxFull if there is no room."""
+        self._outbox.put(dispatch)
 
     def renew(self, reason: str) -> None:
         """Drop the socket and find the node again."""
@@ -146,9 +162,9 @@ class Link:
 
     async def close(self) -> None:
         """Stop for good."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._outbox.close()
         for socket in (*self._leaving, *([self._socket] if self._socket else [])):
             socket.close()
             await socket.closed.wait()
@@ -160,12 +176,13 @@ class Link:
             fresh = await self._register(hint, pauses)
             born = time.monotonic()
             old, self._socket = self._socket, fresh
+            self._away_s += born - self._away_since if old is None else 0.0
             if old is not None:
                 old.close("replaced")
                 self._leaving.append(old)
                 self._leaving = [one for one in self._leaving if not one.closed.is_set()]
             self.counts["connects"] += 1
-            self._wake.set()
+            self._outbox.use(fresh)
             self._on_change(self.index, "connect", fresh.uri)
             hint = await self._until_gone(fresh)
             if time.monotonic() - born >= _STEADY_S:
@@ -181,8 +198,11 @@ class Link:
         finally:
             gone.cancel()
         if socket.closed.is_set():
-            self._socket = None
+            self._socket, self._away_since = None, time.monotonic()
+            self.last_reason = socket.reason
+            self._outbox.use(None)
             self.counts["losses"] += 1
+            self.counts[f"lost_{socket.cause}"] += 1
             self._on_change(self.index, "disconnect", socket.reason)
             return None
         self.counts["moves"] += 1
@@ -196,6 +216,7 @@ class Link:
                 return await self._attempt(hint)
             except NodeError as error:
                 self.counts["failures"] += 1
+                self.last_reason = str(error)
                 self._on_change(self.index, "connect_failed", str(error))
             hint = None
             await asyncio.sleep(pauses.next())
@@ -212,10 +233,16 @@ class Link:
                 return await self._follow(node, tls=secure)
             except NodeError as error:
                 reasons.append(str(error))
-        try:
-            return await self._follow(await self._rpc.locate(self.address), tls=self._options.tls)
-        except (NodeError, RpcError) as error:
-            raise NodeError("; ".join([*reasons, str(error)])) from error
+        async with contextlib.aclosing(self._rpc.candidates(self.address, reasons)) as found:
+            async for seed, node in found:
+                try:
+                    socket = await self._follow(node, tls=self._options.tls)
+                except NodeError as error:
+                    reasons.append(str(error))
+                    continue
+                self._rpc.prefer(seed)
+                return socket
+        raise NodeError("; ".join(reasons) or "no RPC server is configured")
 
     async def _follow(self, node: NodeInfo, *, tls: bool) -> NodeSocket:
         """Register at a node or at the one it sends us to."""
@@ -226,6 +253,7 @@ class Link:
             try:
                 await socket.registered
             except MovedError as error:
+                self.counts["redirects"] += 1
                 if error.node is None:
                     raise
                 # A node asked over wss names the other's wss address, one asked over ws its ws address.
@@ -248,49 +276,7 @@ class Link:
         if not isinstance(message, envelope.Inbound):
             self.counts["malformed"] += 1
             return
-        if message.prev_hash and len(self._outbox) < limits.RECEIPTS_MAX:
-            self.counts["receipts"] += 1
-            self._outbox.appendleft(envelope.receipt(self._identity, message.prev_hash))
-            self._wake.set()
+        if message.prev_hash:
+            self._outbox.put_receipt(message.prev_hash)
         self.counts["received"] += 1
         self._on_inbound(self.index, message)
-
-    async def _write(self) -> None:
-        while True:
-            socket = self._socket
-            if not self._outbox or socket is None or not socket.ready:
-                self._wake.clear()
-                if not self._outbox or not self.ready:
-                    await self._wake.wait()
-                continue
-            item = self._outbox.popleft()
-            try:
-                await self._write_one(socket, item)
-            except NodeError:
-                # Not known to have left: it goes again on the next socket, and its id sorts out copies.
-                self._outbox.appendleft(item)
-                await asyncio.sleep(_RETRY_S)
-                continue
-            if isinstance(item, Dispatch):
-                self.queued_b -= item.size
-
-    async def _write_one(self, socket: NodeSocket, item: Dispatch | bytes) -> None:
-        if isinstance(item, bytes):
-            await socket.send(item)
-            return
-        try:
-            frame = self._frame(socket, item)
-        except ValueError:  # one message that cannot be encoded must not end the writer
-            self.counts["unsendable"] += 1
-            return
-        await socket.send(frame)
-        self.counts["sent"] += 1
-
-    def _frame(self, socket: NodeSocket, item: Dispatch) -> bytes:
-        head = sigchain.Head(
-            nonce=random.getrandbits(32),
-            block_hash=socket.session.block_hash,
-            source=self.address,
-            node_key=socket.session.node_key,
-        )
-        return envelope.outbound(self._identity, head, item.dests, item.payloads, item.max_holding_seconds)

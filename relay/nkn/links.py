@@ -1,4 +1,4 @@
-"""The parts of one client, used as one: every message on all of them, dead paths made anew.
+"""The parts of one client, used as one: messages on all of them or the best one, dead paths made anew.
 
 An asyncio shell over `link` and `multi`; owned by `messenger`.
 """
@@ -6,20 +6,45 @@ An asyncio shell over `link` and `multi`; owned by `messenger`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relay.nkn import address as nkn_address
 from relay.nkn import envelope, multi
 from relay.nkn.arrival import Arrival
 from relay.nkn.dispatch import Dispatch, pack
+from relay.nkn.flights import Flight, Flights, Name
 from relay.nkn.identity import Identity
-from relay.nkn.link import Link, LinkOptions, OutboxFull
+from relay.nkn.link import Link, LinkOptions
+from relay.nkn.outbox import OutboxFull
+from wire import limits
 
+_BACKLOG_S = 0.1
 _WATCH_S = 1.0
 """How often the paths' health is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a message is sent.
+
+    Attributes:
+        holding: seconds that nodes hold it for absent destinations.
+        expires_s: it is dropped when it found no socket for so long, and for longer than `holding`.
+        acked: acknowledgements are asked for.
+        resend: the message's name, to send it again until it is acknowledged; one destination only.
+        one_path: with `resend`, begin with the best path, if one is known.
+    """
+
+    holding: int
+    expires_s: float = limits.OUTBOX_AGE_S
+    acked: bool = False
+    resend: Name | None = None
+    one_path: bool = False
 
 
 class Links:
@@ -51,6 +76,8 @@ class Links:
         self._links: dict[int, Link] = {}
         self._routes, self._health = multi.Routes(), multi.PathHealth()
         self._written: multi.Recent[None] = multi.Recent()
+        self._flights = Flights(counts)
+        self._timer: asyncio.TimerHandle | None = None
         self._counts = counts
         self._watch: asyncio.Task[None] | None = None
 
@@ -75,6 +102,8 @@ class Links:
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
         await asyncio.gather(*(link.close() for link in self._links.values()))
 
     @property
@@ -88,13 +117,24 @@ class Links:
         links = [link for link in self._links.values() if link.ready] or list(self._links.values())
         return max((link.queued_b for link in links), default=0)
 
+    @property
+    def under_way(self) -> int:
+        """Messages that are sent again until they are acknowledged."""
+        return len(self._flights)
+
     def heard(self, arrival: Arrival, *, acked: bool) -> None:
         """A sealed message came; it shows how its sender is reached and which path lives."""
         self._routes.heard(arrival.src, arrival.index, arrival.prefix)
-        if acked and arrival.src in self._written:  # strangers send acknowledgements too
-            self._health.acked(arrival.index, time.monotonic())
+        if not acked:
+            return
+        now = time.monotonic()
+        self.count(arrival.index, "acks")
+        name = (arrival.key, arrival.payload.reply_to_id)
+        self._flights.acknowledged(name, arrival.src, arrival.index, now)
+        if arrival.src in self._written:  # strangers send acknowledgements too
+            self._health.acked(arrival.index, now)
 
-    def send(self, sealed: Sequence[tuple[str, bytes]], holding: int, *, acked: bool) -> None:
+    def send(self, sealed: Sequence[tuple[str, bytes]], terms: Terms) -> None:
         """Queue (destination, sealed message) pairs on every part that is connected, or on all if none is.
 
         Raises:
@@ -105,19 +145,38 @@ class Links:
         copies: dict[int, list[tuple[str, bytes]]] = {}
         now = time.monotonic()
         for dest, body in sealed:
-            for index, part in self._routes.towards(dest, ready):
+            ways = self._routes.towards(dest, ready)
+            if terms.one_path and terms.resend:
+                chosen = self._flights.choose(dest, [index for index, _ in ways], now)
+                ways = [way for way in ways if way[0] in chosen]
+            for index, part in ways:
                 copies.setdefault(index, []).append((nkn_address.add_prefix(dest, part), body))
-                if acked and self._routes.knows(dest, index):
+                if terms.acked and self._routes.knows(dest, index):
                     self._written.remember(dest, None)
                     self._health.sent(index, now)
-        packed = {index: pack(copy, holding) for index, copy in copies.items()}
+        expires_at = now + max(terms.holding, terms.expires_s)
+        packed = {index: pack(copy, terms.holding, expires_at) for index, copy in copies.items()}
         full = sum(not self._queue(index, dispatches) for index, dispatches in packed.items())
         if full and full == len(packed):
+            if terms.one_path:
+                self.send(sealed, replace(terms, one_path=False))
+                return
             raise OutboxFull(f"too much waits for the nodes ({self.queued_b} bytes)")
+        if terms.resend:
+            dest, body = sealed[0]
+            plain = all(to == dest for copy in copies.values() for to, _ in copy)
+            patience_s = limits.RESEND_PLAIN_S if plain else 0.0
+            flight = Flight(dest, body, terms.holding, tuple(copies), now, patience_s)
+            self._flights.sent(terms.resend, flight)
+            self._set_timer()
 
     def send_on(self, index: int, dispatch: Dispatch) -> None:
         """Queue on one part; OutboxFull if it has no room."""
         self._links[index].send(dispatch)
+
+    def count(self, index: int, name: str) -> None:
+        """Something happened on one part."""
+        self._links[index].counts[name] += 1
 
     def statistics(self) -> dict[str, Any]:
         """Counters of each part, by its prefix."""
@@ -126,6 +185,8 @@ class Links:
                 "ready": link.ready,
                 "node": link.node.addr if link.node else None,
                 "queued_bytes": link.queued_b,
+                "last_reason": link.last_reason,
+                "away_s": round(link.away_s, 3),
                 **link.counts,
             }
             for index, link in self._links.items()
@@ -141,6 +202,9 @@ class Links:
 
     def _changed(self, index: int, event: str, text: str) -> None:
         self._health.reset(index)
+        if event in {"connect", "disconnect"}:
+            self._flights.path_changed(index, time.monotonic())
+            self._set_timer()
         if event == "connect":
             self.connected.set()
         elif not self.ready:
@@ -151,12 +215,40 @@ class Links:
             except Exception as error:  # noqa: BLE001 - a handler's fault must not end the link
                 report(error)
 
+    def _set_timer(self) -> None:
+        """Wake up when the next message is overdue; too early does no harm, so a timer is seldom moved."""
+        due = self._flights.due_at()
+        if due is None or not self.ready:
+            return
+        loop = asyncio.get_running_loop()
+        # Both are the clock of time.monotonic.
+        if self._timer is not None and self._timer.when() <= due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(due, self._send_again)
+
+    def _send_again(self) -> None:
+        self._timer = None
+        if not self.ready:
+            return  # the next connection sets the timer anew
+        now = time.monotonic()
+        if self.queued_b > limits.RESEND_QUEUED_B:
+            # What looks lost may still wait here: a slow line is not made faster by more of the same.
+            self._timer = asyncio.get_running_loop().call_later(_BACKLOG_S, self._send_again)
+            return
+        for flight in self._flights.overdue(now):
+            with contextlib.suppress(OutboxFull):
+                self.send([(flight.dest, flight.body)], Terms(flight.holding, acked=True))
+        self._set_timer()
+
     async def _watch_paths(self) -> None:
         """Renew parts that swallow messages although their socket is healthy."""
         while True:
             await asyncio.sleep(_WATCH_S)
             for index in self._health.dead(time.monotonic()):
                 self._counts["paths_renewed"] += 1
+                self.count(index, "renewed_unacknowledged")
                 self._health.reset(index)
                 self._routes.forget(index)
                 self._links[index].renew("messages on this path are not acknowledged")

@@ -10,6 +10,7 @@ unless asked for. An asyncio shell over `links`, `arrival`, `delivery` and `seal
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections import Counter
@@ -22,10 +23,21 @@ from relay.nkn.arrival import Arrival, Opener
 from relay.nkn.delivery import Delivery, MessageHandler
 from relay.nkn.dispatch import Dispatch
 from relay.nkn.identity import Identity
-from relay.nkn.link import LinkOptions, OutboxFull
-from relay.nkn.links import Links, report
+from relay.nkn.link import LinkOptions
+from relay.nkn.links import Links, Terms, report
+from relay.nkn.outbox import OutboxFull
 from relay.nkn.waiting import Acknowledged, Waiting
 from wire import limits
+
+COUNTERS = (
+    "sent", "acks_received", "replies_received",
+    "acknowledged", "replied", "answers_repeated", "answers_late", "answers_unawaited", "send_timeouts",
+    "waiters_dropped", "resent", "resend_given_up", "resend_no_room", "resend_unproven",
+    "messages", "duplicates", "acks_sent", "acks_repeated", "replies_sent", "answers_dropped",
+    "handlers_busy", "handler_errors", "unsealed_dropped", "undecipherable_dropped", "sessions_dropped",
+    "paths_renewed",
+)  # fmt: skip
+"""What `statistics` counts of messages."""
 
 
 class NknTimeoutError(TimeoutError):
@@ -57,7 +69,7 @@ class Messenger:
         self._holding = msg_holding_seconds
         self._encrypt = encrypt
         self._seen = multi.Seen()
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self._waiting = Waiting(self._counts)
         self._opener = Opener(self._identity, self._counts, accept_unencrypted=accept_unencrypted)
         self._delivery = Delivery(self._seen, self._respond, self._counts)
@@ -143,6 +155,7 @@ class Messenger:
         future: asyncio.Future[str | bytes | None] = asyncio.get_running_loop().create_future()
         identifier = message_id or os.urandom(payload.MESSAGE_ID_B)
         dests = [dest] if isinstance(dest, str) else list(dest)
+        wait = self._response_timeout if response_timeout is None else response_timeout
 
         def answered(reply: str | bytes | None) -> None:
             if not future.done():
@@ -156,10 +169,10 @@ class Messenger:
             max_holding_seconds=max_holding_seconds,
             encrypt=encrypt,
             on_ack=None if no_reply else answered,
+            expires_s=wait or math.inf,
         )
         if no_reply:
             return None
-        wait = self._response_timeout if response_timeout is None else response_timeout
         try:
             async with asyncio.timeout(wait or None):
                 return await future
@@ -179,10 +192,20 @@ class Messenger:
         max_holding_seconds: int | None = None,
         encrypt: bool | None = None,
         on_ack: Acknowledged | None = None,
+        resend: bool = False,
+        one_path: bool = False,
+        expires_s: float = limits.OUTBOX_AGE_S,
     ) -> bytes:
         """Queue a message on all paths and return its id; `on_ack(reply)` is called at the first answer.
 
-        Raises: as `send`, but for the time-out.
+        Args:
+            resend: send it again, with the same id, until it is acknowledged (at most RESEND_TRIES times);
+                for one sealed destination.
+            one_path: with `resend`, begin with the best path instead of all.
+            expires_s: drop it when it found no node for so long, and for longer than nodes would hold it.
+
+        Raises: as `send`, but for the time-out; ValueError if `resend` is wanted where nothing could
+        acknowledge.
         """
         identifier = message_id or os.urandom(payload.MESSAGE_ID_B)
         message = payload.message(data, identifier, no_reply=no_reply).encode()
@@ -193,9 +216,14 @@ class Messenger:
         if not 0 <= holding < 2**32:
             raise ValueError(f"max_holding_seconds is a number of seconds from 0 to 2**32 - 1, not {holding}")
         sealed = self._encrypt if encrypt is None else encrypt
-        self._dispatch(dests, message, holding, encrypt=sealed, acked=not no_reply)
+        if resend and (no_reply or not sealed or len(dests) != 1):
+            raise ValueError("resend needs one destination, sealed and able to acknowledge")
+        keys = [nkn_address.public_key(one) for one in dests]
+        name = (keys[0], identifier) if resend else None
+        pairs = list(zip(dests, self._bodies(keys, message, encrypt=sealed), strict=True))
+        terms = Terms(holding, expires_s, acked=not no_reply, resend=name, one_path=one_path)
+        self._links.send(pairs, terms)
         if on_ack is not None:
-            keys = [nkn_address.public_key(one) for one in dests]
             self._waiting.expect(keys, identifier, on_ack, sealed=sealed)
         self._counts["sent"] += 1
         return identifier
@@ -206,28 +234,30 @@ class Messenger:
             self._waiting.forget(nkn_address.public_key(one), message_id)
 
     def statistics(self) -> dict[str, Any]:
-        """Counters since the start, of the messages and of each part."""
-        tables = {"waiting": len(self._waiting), "seen": len(self._seen)}
-        return {**self._counts, **tables, "parts": self._links.statistics()}
+        """Counters since the start and what is under way now; docs/nkn-client.md says what each explains."""
+        now = {
+            "waiting": len(self._waiting),
+            "under_way": self._links.under_way,
+            "handlers_running": self._delivery.running,
+            "seen": len(self._seen),
+        }
+        return {**self._counts, **now, "parts": self._links.statistics()}
 
     # -- inside -------------------------------------------------------------------------
 
-    def _dispatch(
-        self, dests: Sequence[str], message: bytes, holding: int, *, encrypt: bool, acked: bool
-    ) -> None:
-        sealed = self._sealed(dests, message) if encrypt else [seal.plain(message)] * len(dests)
-        self._links.send(list(zip(dests, sealed, strict=True)), holding, acked=acked)
-
-    def _sealed(self, dests: Sequence[str], message: bytes) -> list[bytes]:
-        keys = [self._identity.shared_key(nkn_address.public_key(one)) for one in dests]
-        if len(keys) == 1:
-            return [seal.seal(message, keys[0], os.urandom(seal.NONCE_B))]
+    def _bodies(self, keys: Sequence[bytes], message: bytes, *, encrypt: bool) -> list[bytes]:
+        """The message for the owner of each key."""
+        if not encrypt:
+            return [seal.plain(message)] * len(keys)
+        shared = [self._identity.shared_key(key) for key in keys]
+        if len(shared) == 1:
+            return [seal.seal(message, shared[0], os.urandom(seal.NONCE_B))]
         return seal.seal_many(
             message,
-            keys,
+            shared,
             payload_nonce=os.urandom(seal.NONCE_B),
             key=os.urandom(seal.KEY_B),
-            key_nonces=[os.urandom(seal.NONCE_B) for _ in keys],
+            key_nonces=[os.urandom(seal.NONCE_B) for _ in shared],
         )
 
     def _arrive(self, index: int, inbound: envelope.Inbound) -> None:
@@ -239,19 +269,17 @@ class Messenger:
             self._links.heard(arrival, acked=answers)
         if answers:
             self._waiting.answer(arrival.key, arrival.payload, sealed=arrival.encrypted)
-        else:
-            self._delivery.deliver(arrival, time.monotonic())
+        elif self._delivery.deliver(arrival, time.monotonic()):
+            self._links.count(index, "first")
 
     def _respond(self, arrival: Arrival, answer: payload.Payload, path: int | None) -> None:
         """Send an answer on the path its message came by, or on all of them."""
         try:
-            raw = answer.encode()
+            (body,) = self._bodies([arrival.key], answer.encode(), encrypt=arrival.encrypted)
             if path is None:
-                holding = limits.HOLD_REPLY_S
-                self._dispatch([arrival.src], raw, holding, encrypt=arrival.encrypted, acked=False)
+                self._links.send([(arrival.src, body)], Terms(limits.HOLD_REPLY_S))
             else:
-                sealed = self._sealed([arrival.src], raw) if arrival.encrypted else [seal.plain(raw)]
-                self._links.send_on(path, Dispatch((arrival.origin,), tuple(sealed)))
+                self._links.send_on(path, Dispatch((arrival.origin,), (body,)))
         except (OutboxFull, ValueError) as error:  # too large, or text that cannot be encoded
             self._counts["answers_dropped"] += 1
             report(error)

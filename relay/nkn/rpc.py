@@ -8,9 +8,13 @@ An asyncio shell; called by `link`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import ssl
 import urllib.parse
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from functools import lru_cache
 
 import httpx
 
@@ -25,12 +29,15 @@ DEFAULT_SEEDS = (
 """The public seed servers of both official SDKs."""
 
 
+_Candidate = tuple[str, NodeInfo]
+
+
 class RpcError(Exception):
     """A seed server did not tell the node of an address; the message says which and why."""
 
 
 class SeedRpc:
-    """A list of seed servers, asked in turn beginning with the last that answered.
+    """A list of seed servers, the last that was right first.
 
     Args:
         seeds: URLs of RPC servers.
@@ -41,23 +48,55 @@ class SeedRpc:
         self._seeds = list(dict.fromkeys(seeds))
         self._method = "getwssaddr" if tls else "getwsaddr"
 
+    async def candidates(
+        self, address: str, reasons: list[str]
+    ) -> AsyncGenerator[tuple[str, NodeInfo], None]:
+        """(seed, the node it names) as answers come; whoever takes one says so with `prefer`.
+
+        The next seed is asked when one fails or is slow, without giving the slow one up.
+
+        Args:
+            reasons: gets a line for each seed that cannot tell.
+        """
+        waiting = deque(self._seeds)
+        asked: dict[asyncio.Task[NodeInfo], str] = {}
+        try:
+            while waiting or asked:
+                if waiting:
+                    seed = waiting.popleft()
+                    asked[asyncio.create_task(self._ask(seed, address))] = seed
+                patience = limits.RPC_NEXT_S if waiting else None
+                done, _ = await asyncio.wait(asked, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    seed = asked.pop(task)
+                    try:
+                        node = task.result()
+                    except RpcError as error:
+                        reasons.append(str(error))
+                    else:
+                        yield seed, node
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
     async def locate(self, address: str) -> NodeInfo:
-        """The node that is responsible for `address`.
+        """The node that is responsible for `address`, as the first seed that answers has it.
 
         Raises:
-            RpcError: if no seed could tell; one line per seed with its reason.
+            RpcError: if no seed could tell; one reason per seed.
         """
         reasons: list[str] = []
-        for seed in list(self._seeds):
-            try:
-                node = await self._ask(seed, address)
-            except RpcError as error:
-                reasons.append(str(error))
-                continue
-            self._seeds.remove(seed)
-            self._seeds.insert(0, seed)
-            return node
+        async with contextlib.aclosing(self.candidates(address, reasons)) as found:
+            async for seed, node in found:
+                self.prefer(seed)
+                return node
         raise RpcError("; ".join(reasons) or "no RPC server is configured")
+
+    def prefer(self, seed: str) -> None:
+        """What this seed said was right: ask it first."""
+        self._seeds.remove(seed)
+        self._seeds.insert(0, seed)
 
     async def _ask(self, seed: str, address: str) -> NodeInfo:
         question: dict[str, object] = {
@@ -87,9 +126,11 @@ class SeedRpc:
 async def _post(seed: str, question: dict[str, object]) -> bytes:
     timeout = httpx.Timeout(limits.RPC_TIMEOUT_S)
     # A proxy of the environment is for the way out; this machine is reached without.
-    outside = urllib.parse.urlsplit(seed).hostname not in {"127.0.0.1", "::1", "localhost"}
+    parts = urllib.parse.urlsplit(seed)
+    outside = parts.hostname not in {"127.0.0.1", "::1", "localhost"}
+    verify = _certificates() if parts.scheme == "https" else False  # without TLS there is nothing to verify
     async with (
-        httpx.AsyncClient(timeout=timeout, trust_env=outside) as client,
+        httpx.AsyncClient(timeout=timeout, trust_env=outside, verify=verify) as client,
         client.stream("POST", seed, json=question, headers={"Accept-Encoding": "identity"}) as answer,
     ):
         if answer.status_code != 200:
@@ -102,8 +143,14 @@ async def _post(seed: str, question: dict[str, object]) -> bytes:
     return bytes(body)
 
 
+@lru_cache(maxsize=1)
+def _certificates() -> ssl.SSLContext:
+    """Made once: it takes 18 ms in which no stream moves."""
+    return httpx.create_ssl_context()
+
+
 def _reason(fault: object) -> str:
     if isinstance(fault, dict):
-        said = f"error {fault.get('code')} {fault.get('message', '')} {fault.get('data', '')}"
+        said = f"error {fault.get('code')} {fault.get('message', '')} {fault.get('data') or ''}"
         return redact.printable(said.strip())
     return "the answer names no node"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from relay.nkn import address
 
@@ -49,22 +50,22 @@ class Head:
 
     def metadata(self, dest: str, data_size: int) -> bytes:
         """The message's own part; `data_size` is the length of the serialised payloads.Message."""
-        return b"".join(
-            (
-                struct.pack("<II", self.nonce, data_size),
-                varbytes(self.block_hash),
-                varbytes(address.client_id(self.source)),
-                varbytes(address.public_key(self.source)),
-                varbytes(address.client_id(dest)),
-                varbytes(address.public_key(dest)),
-            )
-        )
+        return struct.pack("<II", self.nonce, data_size) + _ends(self.block_hash, self.source, dest)
 
     def digest(self, dest: str, data_size: int) -> bytes:
         """The 32 bytes that are signed for `dest`."""
-        element = b"\x00" + varbytes(self.node_key) + b"\x00"
+        element = b"\x00%b\x00" % varbytes(self.node_key)
         inner = hashlib.sha256(self.metadata(dest, data_size)).digest()
         return hashlib.sha256(inner + element).digest()
+
+
+@lru_cache(maxsize=1024)
+def _ends(block_hash: bytes, source: str, dest: str) -> bytes:
+    """What messages between the same two have in common while the block lasts."""
+    parts = [block_hash]
+    for one in (source, dest):
+        parts += [address.client_id(one), address.public_key(one)]
+    return b"".join(map(varbytes, parts))
 
 
 def receipt_digest(prev_hash: bytes) -> bytes:

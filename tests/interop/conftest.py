@@ -1,36 +1,26 @@
-"""The official JS SDK as the other end of a test: `peer.mjs` as a child process, spoken to in JSON lines.
+"""What the interop tests share: the SDK in a process, a node, patience.
 
-Tests marked `node` need it; without node or its packages they skip, but fail where CI=true.
+Tests marked `node` need the SDK; without node or its packages they skip, but fail where CI=true.
 """
 
 import asyncio
-import base64
-import contextlib
-import itertools
-import json
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any, Self
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+import pytest_asyncio
+from interop.line import Seed
+from interop.sdk import ANSWER_S, Peers, missing
 
-HERE = Path(__file__).parent
-ANSWER_S = 20.0
+from relay.nkn.devnode import DevNode
+from relay.nkn.rpc import SeedRpc
 
+NODES = ["devnode", pytest.param("nknd", marks=pytest.mark.nknd)]
 
-class PeerError(Exception):
-    """What the SDK threw."""
-
-
-def missing() -> str:
-    """What this machine lacks to run the SDK, as a sentence; empty if nothing."""
-    if shutil.which("node") is None:
-        return "node is missing: install Node.js 20 or newer"
-    if not (HERE / "node_modules" / "nkn-sdk" / "package.json").is_file():
-        return "the npm packages are missing: run `npm ci` in tests/interop"
-    return ""
+BLOCK_S = 0.2
+"""A hundred times as often as in earnest, so that every test sees some."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -39,135 +29,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail(lack)
     if lack:
         pytest.skip(lack)
-
-
-class Peers:
-    """One node process, any number of SDK clients in it; enter it to start."""
-
-    Error = PeerError
-
-    def __init__(self, environment: dict[str, str] | None = None) -> None:
-        self._environment = environment or {}
-        self._numbers = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._news = asyncio.Condition()
-        self.events: list[dict[str, Any]] = []
-
-    async def __aenter__(self) -> Self:
-        self._child = await asyncio.create_subprocess_exec(
-            "node",
-            str(HERE / "peer.mjs"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, **self._environment},
-            limit=16 * 1024 * 1024,
-        )
-        self._reader = asyncio.create_task(self._read())
-        await self.wait(lambda event: event["event"] == "ready")
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._child.stdin.close()
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                await self._child.wait()
-        except TimeoutError:
-            self._child.kill()
-            await self._child.wait()
-        await self._reader
-
-    async def ask(self, **command: Any) -> dict[str, Any]:
-        number = next(self._numbers)
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
-        self._child.stdin.write(json.dumps({"n": number, **command}).encode() + b"\n")
-        await self._child.stdin.drain()
-        async with asyncio.timeout(ANSWER_S):
-            told = await answer
-        if "error" in told:
-            raise PeerError(told["error"])
-        return told["ok"]
-
-    async def open(self, name: str, rpc: str, *, wait: str = "all", **options: Any) -> "Peer":
-        """A Client, or a MultiClient if the options have numSubClients."""
-        tls = options.pop("tls", False)
-        told = await self.ask(
-            do="open",
-            name=name,
-            multi="numSubClients" in options,
-            options={"rpcServerAddr": rpc, "tls": tls, "responseTimeout": 5000, **options},
-            wait=wait,
-        )
-        return Peer(self, name, told["addr"], told["parts"])
-
-    async def wait(self, wanted: Any, count: int = 1) -> list[dict[str, Any]]:
-        """Wait until `count` events are as wanted; all of those there are."""
-
-        def found() -> list[dict[str, Any]]:
-            return [event for event in self.events if wanted(event)]
-
-        async with asyncio.timeout(ANSWER_S), self._news:
-            await self._news.wait_for(lambda: len(found()) >= count or self._child.returncode is not None)
-        return found()
-
-    async def _read(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            async for line in self._child.stdout:
-                told = json.loads(line)
-                if "n" in told:
-                    self._answers.pop(told["n"]).set_result(told)
-                else:
-                    async with self._news:
-                        self.events.append(told)
-                        self._news.notify_all()
-        async with self._news:
-            self._news.notify_all()
-
-
-class Peer:
-    """One SDK client."""
-
-    def __init__(self, peers: Peers, name: str, addr: str, parts: list[str]) -> None:
-        self._peers = peers
-        self.name = name
-        self.addr = addr
-        self.parts = parts
-
-    async def send(self, dest: str | list[str], data: str | bytes, **options: Any) -> str | bytes | None:
-        """Send and wait for the first answer: its data, or None for an acknowledgement."""
-        given = {"text": data} if isinstance(data, str) else {"base64": base64.b64encode(data).decode()}
-        told = await self._peers.ask(do="send", name=self.name, dest=dest, options=options, **given)
-        return content(told)
-
-    async def handle(self, reply: str | dict[str, str]) -> None:
-        await self._peers.ask(do="handle", name=self.name, reply=reply)
-
-    async def state(self) -> list[dict[str, Any]]:
-        return (await self._peers.ask(do="state", name=self.name))["parts"]
-
-    async def close(self) -> None:
-        await self._peers.ask(do="close", name=self.name)
-
-    async def messages(self, count: int) -> list[str | bytes | None]:
-        """Wait for so many messages; the data of all that came."""
-        return [content(event) for event in await self.arrivals(count)]
-
-    async def arrivals(self, count: int) -> list[dict[str, Any]]:
-        return await self._peers.wait(
-            lambda event: event["event"] == "message" and event["name"] == self.name, count
-        )
-
-    async def connected(self, count: int) -> list[dict[str, Any]]:
-        return await self._peers.wait(
-            lambda event: event["event"] == "connect" and event["name"] == self.name, count
-        )
-
-
-def content(told: dict[str, Any]) -> str | bytes | None:
-    """What was said: text, bytes, or None for an acknowledgement."""
-    if told["kind"] == "ack":
-        return None
-    return told["text"] if told["kind"] == "text" else base64.b64decode(told["base64"])
+    if item.get_closest_marker("nknd") and "NKN_TEST_RPC" not in os.environ:
+        pytest.skip("set NKN_TEST_RPC to the JSON-RPC URL of a running nknd, such as http://127.0.0.1:30003")
 
 
 @pytest.fixture
@@ -180,6 +43,51 @@ async def peers() -> AsyncIterator[Peers]:
 def peers_with() -> type[Peers]:
     """For tests that need an environment of their own."""
     return Peers
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_peers() -> AsyncIterator[Peers]:
+    """One process for all tests of a module; they run on the module's loop."""
+    async with Peers() as started:
+        yield started
+
+
+@pytest.fixture(params=NODES)
+async def rpc(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """The RPC address of a node that must find nothing wrong."""
+    async with node(request.param) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(params=NODES, scope="module", loop_scope="module")
+async def shared_rpc(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """The same for all tests of a module, which may say how often a block is made.
+
+    A seed of our own stands before a real one, which grants ten RPC requests and ten sockets a second: the
+    SDK makes two requests for each part of a client, and a part refused at its start never comes back.
+    """
+    async with (
+        node(request.param, getattr(request.module, "BLOCK_S", BLOCK_S)) as url,
+        Seed(await SeedRpc([url]).locate("00" * 32)) as seed,
+    ):
+        seed.per_s = 0.0 if request.param == "devnode" else 8.0
+        yield seed.url
+
+
+@asynccontextmanager
+async def node(kind: str, block_s: float = BLOCK_S) -> AsyncIterator[str]:
+    if kind == "devnode":
+        async with DevNode(block_s=block_s) as started:
+            yield started.rpc_url
+            assert wrong(started) == {}
+    else:
+        yield os.environ["NKN_TEST_RPC"]
+
+
+def wrong(node: DevNode) -> dict[str, int]:
+    """What the node found wrong with its clients."""
+    kinds = ("dropped_", "refused_", "text_refused")
+    return {name: count for name, count in node.statistics().items() if name.startswith(kinds) and count}
 
 
 @pytest.fixture

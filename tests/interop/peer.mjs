@@ -2,8 +2,8 @@
 //
 // in   {"n":1,"do":"open","name":"a","multi":true,"options":{"seed","identifier","numSubClients","originalClient","rpcServerAddr",…},"wait":"all"|"first"|"none"}
 //      {"n":2,"do":"handle","name":"a","reply":"ack"|"none"|"echo"|{"text":…}|{"base64":…}}
-//      {"n":3,"do":"send","name":"a","dest":"…"|["…"],"text":…|"base64":…,"options":{"noReply","msgHoldingSeconds","encrypt",…}}
-//      {"n":4,"do":"close"|"state","name":"a"}
+//      {"n":3,"do":"send","name":"a","dest":"…"|["…"],"text":…|"base64":…,"options":{"noReply","msgHoldingSeconds","encrypt","messageId" in hex,…}}
+//      {"n":4,"do":"close"|"state","name":"a"}, {"n":5,"do":"closeAll"}
 // out  {"n":1,"ok":{…}} or {"n":1,"error":"…"}, and {"event":"message"|"connect"|"wsError"|"connectFailed","name":"a",…}
 import { createInterface } from 'node:readline';
 import nkn from 'nkn-sdk';
@@ -44,7 +44,10 @@ function open({ name, multi, options, wait = 'all' }) {
 const commands = {
   open,
   handle: async ({ name, reply }) => { replies.set(name, reply); return {}; },
-  send: async ({ name, dest, options = {}, ...given }) => told(await clients.get(name).send(dest, dataOf(given), options)),
+  send: async ({ name, dest, options: { messageId, ...options } = {}, ...given }) => {
+    if (messageId) options.messageId = new Uint8Array(Buffer.from(messageId, 'hex'));
+    return told(await clients.get(name).send(dest, dataOf(given), options));
+  },
   state: async ({ name }) => ({
     parts: parts(clients.get(name)).map((part) => ({ addr: part.addr, ready: part.isReady, node: part.node && part.node.addr, socket: part.ws && part.ws.readyState, failed: part.isClosed })),
   }),
@@ -54,6 +57,10 @@ const commands = {
     clients.delete(name);
     // The SDK does not wait for its sockets; whoever tests absence must.
     while (sockets.some((socket) => socket.readyState !== 3)) await new Promise((done) => { setTimeout(done, 5); });
+    return {};
+  },
+  closeAll: async () => {
+    await Promise.all([...clients.keys()].map((name) => commands.close({ name })));
     return {};
   },
 };

@@ -19,3 +19,9 @@ async def test_a_client_that_was_not_started_opens_nothing():
     assert not one.is_ready
     assert one.statistics()["parts"] == {}
     await one.close()
+
+
+async def test_one_address_may_be_given_as_text_as_to_the_official_sdk():
+    options = Client(seed=SEED, rpc_server_addr="http://a:1", seed_ws_addr="ws://b:2")._links._options
+    assert options.rpc_server_addr == ("http://a:1",)
+    assert options.seed_ws_addr == ("ws://b:2",)

@@ -10,6 +10,7 @@ from relay.nkn import payload
 from relay.nkn.arrival import Arrival
 from relay.nkn.delivery import Delivery
 from relay.nkn.multi import Seen
+from wire import limits
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 ID = b"12345678"
@@ -115,7 +116,7 @@ async def test_copies_are_delivered_once_and_acknowledged_each_on_its_own_path()
     answers = desk.deliver(arrival(index=0), arrival(index=1), arrival(index=0))
     assert len(got) == 1
     assert answers == [ACK, ("ack", f"__1__.{SRC}", 1), ACK]
-    assert desk.counts == {"messages": 1, "duplicates": 2, "acks_sent": 3}
+    assert desk.counts == {"messages": 1, "duplicates": 2, "acks_sent": 3, "acks_repeated": 2}
 
 
 async def test_copies_that_come_while_a_handler_runs_are_acknowledged_on_their_own_paths_when_it_is_done():
@@ -237,3 +238,23 @@ async def test_closing_ends_handlers_that_still_run():
     await desk.delivery.close()
     assert ended.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+SECOND = payload.message("two", b"22222222")
+
+
+async def test_more_messages_than_can_be_handled_are_left_to_their_senders(monkeypatch):
+    monkeypatch.setattr(limits, "HANDLERS_MAX", 2)
+    done = asyncio.Event()
+
+    async def handler(_):
+        await done.wait()
+
+    desk = Desk(handler)
+    desk.deliver(arrival(payload.message("one", b"11111111")), arrival(SECOND))
+    assert desk.counts["handlers_busy"] == 1
+    done.set()
+    await desk.settled()
+    desk.deliver(arrival(SECOND))
+    await desk.settled()
+    assert desk.counts["messages"] == 2

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 import signal
 import ssl
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from relay.nkn.devnode import DevNode, Faults
+from relay.nkn.devnode import DevNode, Faults, Times
 from relay.nkn.devnode.command import main, options
 
 ROOT = Path(__file__).parents[2]
@@ -89,9 +90,32 @@ def main_without_signals(argv):
         return main(argv)
 
 
+async def test_a_ring_names_its_nodes_and_its_control_port():
+    child, first = await started("--nodes", "2", "--control-port", "0", "--lifelike", "--ping-s", "0.5")
+    second, control = [(await child.stdout.readline()).decode() for _ in range(2)]
+    pattern = r"→ NKN dev node %d of 2 \(ws://127.0.0.1:\d+\) ready: (http://127.0.0.1:\d+)\n"
+    urls = [re.fullmatch(pattern % number, line)[1] for number, line in enumerate((first, second))]
+    assert control.startswith("→ their control port: http://127.0.0.1:")
+    url = control.rpartition(" ")[2].strip()
+    with await asyncio.to_thread(urllib.request.urlopen, url) as answer:
+        assert [node["rpc"] for node in json.load(answer)["nodes"]] == urls
+    with await asyncio.to_thread(urllib.request.urlopen, f"{url}/nodes/1/faults") as answer:
+        assert json.load(answer)["shuffle"] == 1.0
+    with await asyncio.to_thread(urllib.request.urlopen, f"{url}/nodes/1/times") as answer:
+        assert json.load(answer)["ping_s"] == 0.5
+    child.terminate()
+    assert await child.communicate() == (b"", b"")
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
+        (["--nodes", "0"], "dev node: nodes: must be 1 to 64, not 0\n"),
+        (
+            ["--nodes", "2", "--ws-port", "65530"],
+            "dev node: ws_port: a port is between 0 and 65525, not 65530\n",
+        ),
+        (["--ping-s", "soon"], "dev node: ping_s: 'soon' is not a number\n"),
         (["--loss", "2"], "dev node: loss: a probability is between 0 and 1, not 2.0\n"),
         (["--delay-ms", "soon"], "dev node: delay_ms: 'soon' is not a number\n"),
         (["--ws-port", "70000"], "dev node: ws_port: a port is between 0 and 65535, not 70000\n"),
@@ -110,10 +134,10 @@ def test_wrong_options_and_help(capsys):
     capsys.readouterr()
     assert main(["--help"]) == 0
     told = capsys.readouterr().out
-    for field in fields(Faults):
+    for field in (*fields(Faults), *fields(Times)):
         assert f"--{field.name.replace('_', '-')}" in told
 
 
 def test_every_knob_is_an_option():
-    given = options().parse_args(["--path-delay-ms", "0=20", "--black-hole=-1", "--held-first"])
-    assert (given.path_delay_ms, given.black_hole, given.held_first) == ("0=20", "-1", True)
+    given = options().parse_args(["--path-delay-ms", "0=20", "--black-hole=-1", "--held-first=0.5"])
+    assert (given.path_delay_ms, given.black_hole, given.held_first) == ("0=20", "-1", "0.5")

@@ -23,12 +23,13 @@ A, B = f"alice.{ALICE.public_key.hex()}", f"__1__.bob.{BOB.public_key.hex()}"
 class Node:
     """One node; the ring's other end of its core."""
 
-    def __init__(self, ring, first_byte=0, *, strict=True, faults=None):
+    def __init__(self, ring, first_byte=0, *, strict=True, faults=None, **options):
         self.place = Place(
             bytes([first_byte]) * 32, Identity(bytes([first_byte]) * 32).public_key, "h:1", "h:2", "h:3"
         )
         self.ring = ring
-        self.core = NodeCore(self, ring, entropy=ring.entropy, strict=strict)
+        self.frozen = False
+        self.core = NodeCore(self, ring, entropy=ring.entropy, strict=strict, **options)
         self.core.renew(faults or Faults())
         self.steps = []
         ring.join(self)
@@ -241,9 +242,27 @@ def test_staged_wrong_node_answers_end(node):
 def test_staged_pushes_reach_registered_clients(node):
     node.connect()
     session = node.register(ALICE, A)
-    step = only(node.core.push_all())
+    step = only(node.core.push(node.core.registry.registered()))
     assert step.session is session
     assert json.loads(step.text)["Result"] == node.place.described(tls=False)
+
+
+def test_a_usurper_keeps_what_belongs_elsewhere(ring):
+    low, high = Node(ring, 0x00), Node(ring, 0x80)
+    bob = next(b for b in (f"{n}.{B}" for n in itertools.count()) if address.client_id(b)[0] >= 0x80)
+    high.register(BOB, bob)
+    alice = low.register(ALICE, next(a for a in (f"{n}.{A}" for n in itertools.count()) if is_low(a)))
+    low.core.renew(Faults(usurp=True))
+    low.send(alice, outbound(low, [bob], source=alice.address))
+    assert (high.steps, low.core.counts["nobody_there"]) == ([], 1)
+    session = low.connect()
+    assert json.loads(low.core.text(session, claim(session, BOB, bob))[0].text)["Error"] == 0
+    low.core.renew(Faults())
+    assert low.core.view.owner(session.client_id) is high
+
+
+def is_low(addr):
+    return address.client_id(addr)[0] < 0x80
 
 
 # -- routing ---------------------------------------------------------------------------------
@@ -283,7 +302,7 @@ def test_any_of_the_last_block_hashes_will_do(node):
     alice = node.register(ALICE, A)
     node.register(BOB, B)
     old = node.ring.chain.latest
-    for _ in range(limits.HASHES_KEPT - 1):
+    for _ in range(limits.HASHES_KEPT):
         node.ring.make_block()
     only(node.send(alice, outbound(node, block_hash=old)))
     node.ring.make_block()
@@ -304,6 +323,7 @@ def test_receipts_are_asked_for_until_one_came(node):
     prev_hash = envelope.read(only(node.send(alice, outbound(node))).frame).prev_hash
     assert node.send(bob, envelope.receipt(BOB, prev_hash)) == []
     assert node.core.counts["receipts"] == 1
+    assert node.ring.chain.receipted
     assert envelope.read(only(node.send(alice, outbound(node))).frame).prev_hash == b""
     node.ring.make_block()
     node.core.renew(Faults(no_receipts=True))
@@ -336,11 +356,57 @@ def test_held_messages_may_come_before_the_answer(node):
     assert isinstance(answer, Write)
 
 
+def test_chance_decides_whether_held_messages_come_first(ring):
+    rolls = iter([1.0, 0.3, 0.7])
+    node = Node(ring, faults=Faults(held_first=0.5), chance=lambda: next(rolls))
+    alice, firsts = node.register(ALICE, A), []
+    for _ in range(2):
+        node.send(alice, outbound(node, hold=60))
+        session = node.connect()
+        firsts.append(type(node.core.text(session, claim(session, BOB, B))[0]))
+        node.core.close(session)
+    assert firsts == [Deliver, Write]
+
+
+def test_a_delivered_message_is_looked_at_again(node):
+    alice, bob = node.register(ALICE, A), node.register(BOB, B)
+    node.send(alice, outbound(node, hold=60))
+    assert node.core.advance(limits.REDELIVER_S) == []
+    assert len(node.core.holding) == 0
+    node.send(alice, outbound(node, hold=60))
+    node.core.close(bob)
+    again = node.register(BOB, B)
+    step = only(node.core.advance(limits.REDELIVER_S))
+    assert step.session is again
+    assert envelope.read(step.frame).prev_hash == b""
+    assert node.core.advance(1000.0) == []
+    assert node.core.counts["redelivered"] == 1
+
+
+def test_a_delivered_message_is_held_if_its_client_is_gone(node):
+    alice, bob = node.register(ALICE, A), node.register(BOB, B)
+    node.send(alice, outbound(node, hold=20))
+    node.core.close(bob)
+    assert node.core.advance(limits.REDELIVER_S) == []
+    assert node.core.holding.purge(limits.REDELIVER_S + 19.0) == (0, 0)
+    session = node.connect()
+    _, held = node.core.text(session, claim(session, BOB, B))
+    assert held.session is session
+
+
+def test_what_may_not_be_held_is_not_looked_at_again(node):
+    alice, bob = node.register(ALICE, A), node.register(BOB, B)
+    node.send(alice, outbound(node, hold=10))
+    node.core.close(bob)
+    assert node.core.advance(limits.REDELIVER_S) == []
+    assert node.core.counts["held"] == 0
+
+
 def test_held_messages_expire(node):
     alice = node.register(ALICE, A)
-    node.core.purge(0.0)
+    assert node.core.advance(0.0) == []
     node.send(alice, outbound(node, hold=1))
-    node.core.purge(limits.HOLD_PURGE_S)
+    assert node.core.advance(limits.HOLD_PURGE_S) == []
     assert node.core.counts["expired"] == 1
     session = node.connect()
     only(node.core.text(session, claim(session, BOB, B)))
@@ -437,6 +503,7 @@ def test_a_lenient_node_relays_what_a_real_one_relays(ring):
     legacy = broken(dest=B, payload=b"x", signatures=[b"s"], block_hash=b"\xee" * 32)
     assert only(node.send(alice, legacy)).session is bob
     assert node.send(bob, envelope.receipt(ALICE, b"unknown")) == []
+    assert not ring.chain.receipted
 
 
 def test_a_gap_in_the_signatures_cuts_the_socket_of_a_lenient_node(ring):
@@ -466,4 +533,4 @@ def test_on_an_empty_ring_nothing_is_routed(node):
     again = node.connect()
     assert json.loads(node.core.text(again, claim(again, ALICE, A))[0].text)["Error"] == 0
     assert node.core.rehome() == []
-    assert len(node.core.push_all()) == 2
+    assert len(node.core.push(node.core.registry.registered())) == 2

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from relay.nkn.devnode import limits
-from relay.nkn.devnode.ring import Chain, Place, Ring, path_of
+from relay.nkn.devnode.ring import Chain, Place, Ring, View, path_of
 
 
 def entropy():
@@ -15,6 +15,7 @@ class Node:
     def __init__(self, first_byte):
         self.place = Place(bytes([first_byte]) * 32, b"k" * 32, "host:1", "host:2", "host:3")
         self.told = []
+        self.frozen = False
 
     def take(self, parcel):
         self.told.append(parcel)
@@ -102,7 +103,7 @@ def test_the_chain_knows_its_last_hashes():
     chain = Chain(entropy())
     first = chain.latest
     assert len(first) == 32
-    for height in range(1, limits.HASHES_KEPT):
+    for height in range(1, limits.HASHES_KEPT + 1):
         chain.advance()
         assert chain.height == height
     assert chain.knows(first)
@@ -110,3 +111,35 @@ def test_the_chain_knows_its_last_hashes():
     chain.advance()
     assert not chain.knows(first)
     assert not chain.knows(b"")
+
+
+def test_what_is_signed_is_the_block_before_the_newest():
+    chain = Chain(entropy())
+    genesis = chain.newest
+    assert chain.latest == genesis
+    chain.advance()
+    assert (chain.latest, chain.newest == genesis) == (genesis, False)
+    newest = chain.newest
+    chain.advance()
+    assert chain.latest == newest
+
+
+def test_a_block_begins_without_receipts():
+    chain = Chain(entropy())
+    chain.receipted = True
+    chain.advance()
+    assert not chain.receipted
+
+
+def test_a_usurper_owns_everything_in_its_own_eyes():
+    ring = Ring(entropy())
+    low, high = Node(0x00), Node(0x80)
+    ring.join(low)
+    ring.join(high)
+    view = View(ring, low)
+    assert view.owner(b"\xff" * 32) is high
+    assert view.other() is high
+    assert view.chain is ring.chain
+    view.usurped = True
+    assert view.owner(b"\xff" * 32) is low
+    assert ring.owner(b"\xff" * 32) is high

@@ -1,106 +1,21 @@
 """The node's sockets and timers, spoken to by raw clients."""
 
 import asyncio
+import contextlib
 import json
 import os
 import ssl
 from dataclasses import replace
 
 import pytest
-from websockets.asyncio.client import connect
+from nkn.devnode_raw import Raw, http, quiet, rpc, told, until
 from websockets.exceptions import ConnectionClosed
 
-from relay.nkn import envelope, seal, sigchain
-from relay.nkn.devnode import DevNode, Faults, PortTaken, Ring
+from relay.nkn.devnode import DevNode, Faults, PortTaken, Ring, Times
 from relay.nkn.devnode import limits as own
-from relay.nkn.identity import Identity
+from relay.nkn.devnode.core import NodeCore
+from relay.nkn.devnode.switchboard import Switchboard
 from wire import limits
-
-PATIENCE_S = 10
-
-
-class Raw:
-    """A client that does only what a test tells it."""
-
-    def __init__(self, url, name="alice", **options):
-        self.identity = Identity(name.encode().ljust(32))
-        self.addr = f"{name}.{self.identity.public_key.hex()}"
-        self._connecting = connect(url, compression=None, ping_interval=None, max_size=None, **options)
-
-    async def __aenter__(self):
-        self.socket = await self._connecting.__aenter__()
-        return self
-
-    async def __aexit__(self, *raised):
-        if not self.socket.transport.is_closing():
-            self.socket.transport.abort()
-        await self.socket.wait_closed()
-
-    async def recv(self):
-        async with asyncio.timeout(PATIENCE_S):
-            return await self.socket.recv()
-
-    async def control(self, action):
-        """The next text frame of an action."""
-        while True:
-            frame = await self.recv()
-            if isinstance(frame, str) and (told := json.loads(frame))["Action"] == action:
-                return told
-
-    async def register(self):
-        challenge = bytes.fromhex((await self.control("authChallenge"))["Challenge"])
-        salt = os.urandom(32)
-        signature = self.identity.sign(sigchain.challenge_digest(challenge, salt)).hex()
-        body = {"Action": "setClient", "Addr": self.addr, "ClientSalt": salt.hex(), "Signature": signature}
-        await self.socket.send(json.dumps(body))
-        told = await self.control("setClient")
-        assert told["Error"] == 0
-        self.key = bytes.fromhex(told["Result"]["node"]["pubkey"])
-        self.block_hash = bytes.fromhex(told["Result"]["sigChainBlockHash"])
-        return self
-
-    def frame(self, other, text="hi", nonce=1):
-        head = sigchain.Head(nonce, self.block_hash, self.addr, self.key)
-        return envelope.outbound(self.identity, head, [other.addr], [seal.plain(text.encode())])
-
-    async def send(self, other, text="hi"):
-        await self.socket.send(self.frame(other, text))
-
-    async def message(self):
-        while not isinstance(frame := await self.recv(), bytes):
-            pass
-        return seal.parse(envelope.read(frame).payload).payload.decode()
-
-    async def gone(self):
-        """Wait until the node ended the connection; the close code, 1006 if it said nothing."""
-        try:
-            while True:
-                await self.recv()
-        except ConnectionClosed:
-            return self.socket.close_code
-
-
-async def until(so):
-    async with asyncio.timeout(PATIENCE_S):
-        while not so():
-            await asyncio.sleep(0.005)
-
-
-async def http(node, request):
-    reader, writer = await asyncio.open_connection(*node.rpc_url.removeprefix("http://").split(":"))
-    writer.write(request)
-    async with asyncio.timeout(PATIENCE_S):
-        answer = await reader.read()
-    writer.close()
-    return answer
-
-
-async def rpc(node, method="getlatestblockheight"):
-    body = json.dumps({"id": "x", "method": method, "params": {}}).encode()
-    return await http(
-        node, b"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-    )
-
 
 # -- HTTP ------------------------------------------------------------------------------------
 
@@ -140,28 +55,75 @@ async def test_bodies_may_be_chunked_and_announced():
 
 
 @pytest.mark.parametrize(
-    "request_bytes",
+    ("request_bytes", "status", "body"),
     [
-        b"hello\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n" + bytes(2_000_000),
-        b"POST / HTTP/1.1\r\nHost: x\r\n",
+        (b"hello\r\n\r\n", b"400 Bad Request", b"400 Bad Request"),
+        (
+            b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+            b"400 Bad Request: missing required Host header",
+            b"400 Bad Request: missing required Host header",
+        ),
     ],
-    ids=["no-http", "too-large", "unfinished-head"],
+    ids=["no-http", "no-host"],
 )
-async def test_what_is_no_request_gets_nothing(monkeypatch, request_bytes):
-    monkeypatch.setattr(own, "RPC_READ_S", 0.1)
+async def test_what_is_no_request_is_told_so(request_bytes, status, body):
     async with DevNode() as node:
-        try:
-            assert await http(node, request_bytes) == b""
-        except ConnectionResetError:
-            assert len(request_bytes) > own.RPC_MAX_B
+        assert await http(node, request_bytes) == (
+            b"HTTP/1.1 "
+            + status
+            + b"\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+            + body
+        )
 
 
-async def test_an_unfinished_body_gets_an_empty_answer(monkeypatch):
-    monkeypatch.setattr(own, "RPC_READ_S", 0.05)
+@pytest.mark.parametrize(
+    "request_bytes",
+    [b"", b"POST / HTTP/1.1\r\nHost: x\r\n"],
+    ids=["nothing", "unfinished-head"],
+)
+async def test_an_unfinished_head_gets_nothing(request_bytes):
+    async with DevNode(times=Times(rpc_read_s=0.05)) as node:
+        assert await http(node, request_bytes) == b""
+
+
+async def test_a_body_beyond_all_measure_gets_nothing(monkeypatch):
+    monkeypatch.setattr(own, "RPC_MAX_B", 1000)
     async with DevNode() as node:
+        with contextlib.suppress(ConnectionResetError):
+            request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
+            assert await http(node, request) == b""
+
+
+async def test_eight_mebibytes_are_a_request():
+    async with DevNode() as node:
+        body = json.dumps({"id": "x", "method": "getlatestblockheight", "pad": "x" * (8 << 20)}).encode()
+        request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        assert told(await http(node, request))["result"] == 0
+
+
+async def test_the_head_of_an_answer_is_a_real_nodes():
+    async with DevNode() as node:
+        lines = [line.partition(b": ")[0] for line in (await rpc(node)).split(b"\r\n\r\n")[0].split(b"\r\n")]
+        assert lines == [
+            b"HTTP/1.1 200 OK",
+            b"Access-Control-Allow-Headers",
+            b"Access-Control-Allow-Origin",
+            b"Content-Type",
+            b"Date",
+            b"Content-Length",
+            b"Connection",
+        ]
+        head = await http(node, b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"Content-Length" not in head
+        old = await http(node, b"GET / HTTP/1.0\r\n\r\n")
+        assert old.startswith(b"HTTP/1.0 200 OK\r\n")
+        assert b"Connection" not in old
+
+
+async def test_an_unfinished_body_gets_an_empty_answer():
+    async with DevNode(times=Times(rpc_read_s=0.05)) as node:
         answer = await http(node, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{}")
-        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert answer.endswith(b"Content-Length: 0\r\nConnection: close\r\n\r\n")
 
 
@@ -170,7 +132,7 @@ async def test_a_client_that_goes_away_is_no_trouble():
         _, writer = await asyncio.open_connection(*node.rpc_url.removeprefix("http://").split(":"))
         writer.close()
         await writer.wait_closed()
-        assert b"200 OK" in (await rpc(node)).replace(b"200 \r\n", b"200 OK\r\n")
+        assert b"200 OK" in await rpc(node)
 
 
 async def test_rpc_failures_end_after_their_number():
@@ -185,9 +147,8 @@ async def test_rpc_failures_end_after_their_number():
         assert node.statistics()["rpc_failed"] == 4
 
 
-async def test_slow_rpc_answers_in_the_end(monkeypatch):
-    monkeypatch.setattr(own, "RPC_SLOW_S", 0.01)
-    async with DevNode(faults=Faults(rpc_failure="slow")) as node:
+async def test_slow_rpc_answers_in_the_end():
+    async with DevNode(faults=Faults(rpc_failure="slow"), times=Times(rpc_slow_s=0.01)) as node:
         assert b'"result":0' in await rpc(node)
         assert node.statistics()["rpc_failed"] == 1
 
@@ -219,7 +180,8 @@ async def test_without_blocks_there_are_none():
 async def test_too_large_a_frame_closes_with_1009():
     async with DevNode() as node, Raw(node.ws_url) as client:
         await client.register()
-        await client.socket.send(bytes(limits.NODE_FRAME_MAX_B + 1))
+        with contextlib.suppress(ConnectionClosed):
+            await client.socket.send(bytes(limits.NODE_FRAME_MAX_B + 1))
         assert await client.gone() == 1009
 
 
@@ -231,12 +193,11 @@ async def test_the_largest_frame_is_read():
 
 
 def link_of(node):
-    return next(iter(node._board._links.values()))
+    return next(iter(node._life.board.links.values()))
 
 
-async def test_the_answer_to_a_ping_is_a_sign_of_life(monkeypatch):
-    monkeypatch.setattr(limits, "NODE_PING_S", 0.05)
-    async with DevNode() as node, Raw(node.ws_url) as client:
+async def test_the_answer_to_a_ping_is_a_sign_of_life():
+    async with DevNode(times=Times(ping_s=0.05)) as node, Raw(node.ws_url) as client:
         await client.register()
         heard_at = link_of(node)._liveness._heard_at
         await until(lambda: link_of(node)._liveness._heard_at > heard_at)
@@ -252,9 +213,8 @@ async def test_an_unsolicited_pong_is_a_sign_of_life_and_a_ping_is_none():
         await until(lambda: link_of(node)._liveness._heard_at > heard_at)
 
 
-async def test_silence_is_dropped_though_the_client_pings(monkeypatch):
-    monkeypatch.setattr(limits, "NODE_PONG_TIMEOUT_S", 0.2)
-    async with DevNode() as node, Raw(node.ws_url) as client:
+async def test_silence_is_dropped_though_the_client_pings():
+    async with DevNode(times=Times(pong_timeout_s=0.2)) as node, Raw(node.ws_url) as client:
         await client.register()
 
         async def ping():
@@ -285,27 +245,12 @@ async def test_a_client_that_does_not_read_is_dropped(monkeypatch):
         assert node.statistics()["queued_b"] == 0
 
 
-async def test_a_write_that_takes_too_long_makes_a_zombie(monkeypatch):
-    monkeypatch.setattr(own, "WRITE_STALL_S", 0.05)
-    async with DevNode() as node, Raw(node.ws_url) as alice, Raw(node.ws_url, "bob", max_queue=1) as bob:
-        await alice.register()
-        await bob.register()
-        bob.socket.transport.pause_reading()
-        big = alice.frame(bob, "x" * 1_000_000)
-        for _ in range(20):
-            await alice.socket.send(big)
-        await until(lambda: node.statistics()["delivered"] == 20 and not node.statistics()["queued_b"])
-        assert node.statistics()["clients"] == 2
-        await bob.socket.send(bob.frame(alice, "still relayed"))
-        assert await alice.message() == "still relayed"
-
-
 # -- faults ----------------------------------------------------------------------------------
 
 
-async def test_refused_sockets_are_closed_a_little_later(monkeypatch):
-    monkeypatch.setattr(own, "REFUSED_CLOSE_S", 0.01)
-    async with DevNode(faults=Faults(refuse=True)) as node, Raw(node.ws_url) as client:
+async def test_refused_sockets_are_closed_a_little_later():
+    times = Times(refused_close_s=0.01)
+    async with DevNode(faults=Faults(refuse=True), times=times) as node, Raw(node.ws_url) as client:
         with pytest.raises(AssertionError):
             await client.register()
         assert await client.gone() == 1006
@@ -359,32 +304,41 @@ async def test_a_frozen_node_says_nothing_until_it_is_thawed():
 
 
 async def test_what_is_read_already_waits_for_the_thaw(monkeypatch):
+    take, nodes = Switchboard.take, []
+
+    def take_and_freeze(board, link, message):
+        take(board, link, message)
+        if not message.is_text:
+            nodes[0].faults = Faults(frozen=True)
+
+    monkeypatch.setattr(Switchboard, "take", take_and_freeze)
     async with DevNode(block_s=0) as node, Raw(node.ws_url) as alice, Raw(node.ws_url, "bob") as bob:
+        nodes.append(node)
         await alice.register()
         await bob.register()
-        route = node._board.binary
-
-        def route_and_freeze(link, frame):
-            route(link, frame)
-            node.faults = Faults(frozen=True)
-
-        monkeypatch.setattr(node._board, "binary", route_and_freeze)
         for text in "123":
             await alice.send(bob, text)
         await until(lambda: node.statistics().get("frames"))
         await asyncio.sleep(0.02)
         assert node.statistics()["frames"] == 1
-        monkeypatch.undo()
+        nodes[0] = DevNode()
         node.faults = Faults()
         assert [await bob.message() for _ in range(3)] == ["1", "2", "3"]
 
 
-async def test_what_is_under_way_arrives_after_the_thaw():
-    async with DevNode(faults=Faults(delay_ms=20)) as node, Raw(node.ws_url) as alice:
+async def test_what_is_under_way_arrives_after_the_thaw(monkeypatch):
+    put, nodes = Switchboard._put, []
+
+    def freeze_and_put(board, number, frame):
+        if isinstance(frame, bytes):
+            nodes[0].faults = Faults(frozen=True)
+        put(board, number, frame)
+
+    monkeypatch.setattr(Switchboard, "_put", freeze_and_put)
+    async with DevNode(faults=Faults(delay_ms=5)) as node, Raw(node.ws_url) as alice:
+        nodes.append(node)
         await alice.register()
         await alice.send(alice, "slow")
-        await until(lambda: node.statistics().get("routed"))
-        node.faults = Faults(frozen=True)
         await until(lambda: node.statistics().get("delivered"))
         assert node.statistics()["queued_b"]
         node.faults = Faults()
@@ -403,13 +357,11 @@ async def test_a_mute_node_relays_but_never_writes_again():
         await alice.register()
         node.faults = Faults(mute=True)
         await bob.register()
-        await until(lambda: all(link._connection.silenced for link in node._board._links.values()))
+        await until(lambda: all(client["silenced"] for client in node.clients()))
         await bob.send(alice, "into the void")
         await until(lambda: node.statistics().get("delivered"))
         node.faults = Faults()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await alice.message()
+        assert await quiet(alice)
 
 
 async def test_delayed_frames_overtake_each_other_and_may_find_nobody():
@@ -510,11 +462,10 @@ async def test_wss_with_the_certificate_made_for_it():
             await Raw(node.wss_url, ssl=ssl.create_default_context()).__aenter__()
 
 
-async def test_nodes_of_a_ring_route_to_each_other_and_tell_again(monkeypatch):
-    monkeypatch.setattr(own, "REHOME_S", 0.05)
+async def test_nodes_of_a_ring_route_to_each_other_and_tell_again():
     ring = Ring(os.urandom)
     async with (
-        DevNode(ring=ring, node_id=b"\x00" * 32) as low,
+        DevNode(ring=ring, node_id=b"\x00" * 32, times=Times(rehome_s=0.05)) as low,
         Raw(low.ws_url) as alice,
         Raw(low.ws_url, "bob") as bob,
     ):
@@ -530,7 +481,7 @@ async def test_nodes_of_a_ring_route_to_each_other_and_tell_again(monkeypatch):
                 await alice.send(moved, "across")
                 assert await moved.message() == "across"
             assert ring.chain.height == 0
-        assert ring.members == [low]
+        assert [member.place for member in ring.members] == [low.place]
 
 
 async def test_two_nodes_of_a_ring_have_two_places():
@@ -538,7 +489,7 @@ async def test_two_nodes_of_a_ring_have_two_places():
     async with DevNode(ring=ring, node_id=b"\x01" * 32) as node:
         with pytest.raises(ValueError, match="the same id"):
             await DevNode(ring=ring, node_id=b"\x01" * 32).start()
-        assert ring.members == [node]
+        assert [member.place for member in ring.members] == [node.place]
 
 
 async def test_faults_of_the_node_itself_are_not_hidden(monkeypatch, caplog):
@@ -546,13 +497,13 @@ async def test_faults_of_the_node_itself_are_not_hidden(monkeypatch, caplog):
         raise RuntimeError("a bug")
 
     node = DevNode()
-    monkeypatch.setattr(node._board, "look", fail)
+    monkeypatch.setattr(Switchboard, "look", fail)
+    monkeypatch.setattr(NodeCore, "text", fail)
     await node.start()
-    monkeypatch.setattr(node._core, "text", fail)
     async with Raw(node.ws_url) as client:
         await client.socket.send("{}")
-        assert await client.gone() == 1011
+        assert await client.gone() == 1006
     assert "a fault of the node itself" in caplog.text
-    await until(node._timers[0].done)
+    await until(node._life._timers[0].done)
     with pytest.raises(RuntimeError, match="a bug"):
         await node.stop()

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 from hypothesis import given
@@ -72,6 +73,13 @@ def test_a_dispatch_may_be_filled_to_the_last_byte(small):
 def test_one_message_over_the_limit_refuses_all_of_them(small):
     with pytest.raises(MessageTooLargeError):
         pack([(KEY, b"x"), (KEY, b"y" * LIMIT)], 0)
+
+
+@pytest.mark.parametrize("number", [1, 2, 10])
+def test_every_dispatch_of_a_message_expires_when_it_does(small, number):
+    copies = [(f"{number:02}.{KEY}", b"x" * 700) for number in range(number)]
+    assert {(one.max_holding_seconds, one.expires_at) for one in pack(copies, 7, 99.5)} == {(7, 99.5)}
+    assert {one.expires_at for one in pack(copies, 7)} == {math.inf}
 
 
 def test_nobody_to_send_to_is_nothing_to_send():

@@ -13,13 +13,16 @@ from relay.nkn import (
     Identity,
     KeyFault,
     MessageTooLargeError,
+    MultiClient,
     NknTimeoutError,
     OutboxFull,
     envelope,
     payload,
     seal,
 )
+from relay.nkn import address as nkn_address
 from relay.nkn.devnode import DevNode, Faults, Ring
+from relay.nkn.links import Terms
 from wire import limits
 
 ALICE, BOB, CAROL, MALLORY = (bytes([number]) * 32 for number in (1, 2, 3, 4))
@@ -31,6 +34,12 @@ pytestmark = pytest.mark.usefixtures("tidy")
 def address(seed, name=""):
     key = Identity(seed).public_key.hex()
     return f"{name}.{key}" if name else key
+
+
+def say(one, dest, inner, *, encrypt=True):
+    """Let a client send a payload that it would not send by itself."""
+    (body,) = one._bodies([nkn_address.public_key(dest)], inner.encode(), encrypt=encrypt)
+    one._links.send([(dest, body)], Terms(0))
 
 
 @pytest.fixture
@@ -195,13 +204,82 @@ async def test_a_stranger_cannot_acknowledge_or_reply_for_another(client, until)
     got = []
     alice.send_nowait(address(BOB), "x", message_id=b"12345678", on_ack=got.append)
     for forged in (payload.ack(b"12345678"), payload.reply("forged", b"12345678")):
-        mallory._dispatch([alice.addr], forged.encode(), 0, encrypt=True, acked=False)
+        say(mallory, alice.addr, forged)
     await until(lambda: alice.statistics().get("replies_received"))
     assert got == []
     bob = await client(BOB)
-    bob._dispatch([alice.addr], payload.reply("genuine", b"12345678").encode(), 0, encrypt=True, acked=False)
+    say(bob, alice.addr, payload.reply("genuine", b"12345678"))
     await until(lambda: got)
     assert got == ["genuine"]
+
+
+# -- what is sent again until it is acknowledged --------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"no_reply": True},
+        {"encrypt": False},
+        {"dest": [address(BOB), address(CAROL)]},
+        {"dest": []},
+    ],
+    ids=["nobody would acknowledge", "unsealed", "several destinations", "no destination"],
+)
+async def test_what_could_not_be_acknowledged_by_one_cannot_be_sent_until_it_is(client, wrong):
+    alice = await client(ALICE)
+    with pytest.raises(ValueError, match="destination"):
+        alice.send_nowait(**{"dest": address(BOB), "data": "x", "resend": True, **wrong})
+    told = alice.statistics()
+    assert (told["sent"], told["under_way"], told["waiting"]) == (0, 0, 0)
+
+
+async def test_a_client_that_seals_nothing_sends_nothing_again(client):
+    alice = await client(ALICE, encrypt=False)
+    with pytest.raises(ValueError, match="sealed"):
+        alice.send_nowait(address(BOB), "x", resend=True)
+    alice.send_nowait(address(BOB), "x", resend=True, encrypt=True)
+    assert alice.statistics()["under_way"] == 1
+
+
+@pytest.mark.parametrize("reply", [None, "re", b""])
+async def test_an_acknowledgement_or_a_reply_ends_it_and_is_told(client, until, reply):
+    alice, bob = await client(ALICE), await client(BOB)
+    bob.on_message(lambda _: reply)
+    got = []
+    alice.send_nowait(bob.addr, "x", on_ack=got.append, resend=True)
+    told = alice.statistics()
+    assert (told["under_way"], told["resent"], told["resend_given_up"]) == (1, 0, 0)
+    await until(lambda: alice.statistics()["under_way"] == 0)
+    assert got == [reply]
+    assert alice.statistics()["resent"] == 0
+
+
+async def test_what_is_sent_to_one_part_of_a_peer_is_acknowledged_by_the_peer(client, node, until):
+    alice = await client(ALICE)
+    bob = await client(BOB, cls=MultiClient, num_sub_clients=2)
+    await until(lambda: all(part["ready"] for part in bob.statistics()["parts"].values()))
+    bob.on_message(lambda _: None)
+    got = []
+    alice.send_nowait(f"__1__.{bob.addr}", "x", on_ack=got.append, resend=True)
+    await until(lambda: got)
+    assert alice.statistics()["under_way"] == 0
+
+
+async def test_a_message_is_sent_again_until_its_receiver_is_there_and_is_delivered_once(
+    client, until, monkeypatch
+):
+    for name in ("RESEND_FIRST_S", "RESEND_PLAIN_S", "RESEND_PAUSE_MAX_S"):
+        monkeypatch.setattr(limits, name, 0.02)
+    monkeypatch.setattr(limits, "RESEND_UNPROVEN_TRIES", 1000)
+    alice = await client(ALICE)
+    alice.send_nowait(address(BOB), "x", resend=True)
+    await until(lambda: alice.statistics()["resent"] > 1)
+    inbox = []
+    bob = await client(BOB, wait=False)
+    bob.on_message(inbox.append)
+    await until(lambda: alice.statistics()["under_way"] == 0)
+    assert [message.payload for message in inbox] == ["x"]
 
 
 # -- what is not sealed -------------------------------------------------------------------
@@ -219,7 +297,7 @@ async def test_an_unsealed_acknowledgement_is_refused_too(client, until):
     alice, bob = await client(ALICE), await client(BOB)
     got = []
     alice.send_nowait(address(CAROL), "x", message_id=b"12345678", on_ack=got.append)
-    bob._dispatch([alice.addr], payload.ack(b"12345678").encode(), 0, encrypt=False, acked=False)
+    say(bob, alice.addr, payload.ack(b"12345678"), encrypt=False)
     await until(lambda: alice.statistics().get("unsealed_dropped") == 1)
     assert got == []
 
@@ -234,7 +312,7 @@ async def test_what_was_sent_sealed_is_not_answered_by_an_unsealed_forgery_even_
     alice._arrive(-1, forged)
     assert got == []
     assert alice.statistics()["unsealed_dropped"] == 1
-    bob._dispatch([alice.addr], payload.reply("genuine", b"12345678").encode(), 0, encrypt=True, acked=False)
+    say(bob, alice.addr, payload.reply("genuine", b"12345678"))
     await until(lambda: got)
     assert got == ["genuine"]
 
@@ -448,7 +526,7 @@ async def test_wrong_node_answers_are_followed(client, node):
     node.faults = replace(QUIET, wrong_node=2)
     alice = await client(ALICE)
     assert node.statistics()["wrong_node_answers"] == 2
-    assert "failures" not in alice.statistics()["parts"][""]
+    assert alice.statistics()["parts"][""]["failures"] == 0
 
 
 async def test_a_client_moves_to_the_node_that_is_responsible_now_and_loses_nothing(client, until):
@@ -465,13 +543,11 @@ async def test_a_client_moves_to_the_node_that_is_responsible_now_and_loses_noth
             for one in (alice, bob):
                 part = one.statistics()["parts"][""]
                 assert (part["moves"], part["connects"]) == (1, 2)
-                assert "losses" not in part
+                assert part["losses"] == 0
                 await one.close()
 
 
 def envelope_id(one):
-    from relay.nkn import address as nkn_address
-
     return nkn_address.client_id(one.addr)
 
 
@@ -547,6 +623,14 @@ async def test_nodes_are_reached_by_wss_if_their_certificate_is_trusted(client, 
 
 
 # -- what is told -------------------------------------------------------------------------
+
+
+async def test_every_counter_is_there_from_the_start(client):
+    alice = await client(ALICE, wait=False, rpc_server_addr=[])
+    told = alice.statistics()
+    assert {"under_way", "resent", "resend_given_up", "resend_no_room", "waiting", "seen"} <= set(told)
+    assert {value for name, value in told.items() if name != "parts"} == {0}
+    assert {"sent", "received", "acks", "expired", "written_again"} <= set(told["parts"][""])
 
 
 async def test_statistics_count_what_was_sent_and_got(pair):

@@ -1,5 +1,6 @@
 """Several parts used as one, against the development node in strict mode."""
 
+import asyncio
 import contextlib
 from dataclasses import replace
 
@@ -158,3 +159,110 @@ async def test_parts_that_the_peer_does_not_have_are_not_renewed(connected, monk
     for _ in range(limits.PATH_DEAD_SENDS * 2):
         await alice.send(bob.addr, "x")
     assert alice._links._health.dead(links_module.time.monotonic() + 60) == []
+
+
+# -- what must arrive -----------------------------------------------------------------------
+
+
+MANY = 200
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """So many attempts, so near to each other, that even acknowledgements are lost for good by no chance."""
+    monkeypatch.setattr(limits, "RESEND_TRIES", 60)
+    monkeypatch.setattr(limits, "RESEND_UNPROVEN_TRIES", 60)
+    monkeypatch.setattr(limits, "RESEND_FIRST_S", 0.2)
+    monkeypatch.setattr(limits, "RESEND_PAUSE_MAX_S", 0.2)
+
+
+async def talk(alice, bob, until, **how):
+    """Alice says MANY things to Bob; (what came, what was acknowledged)."""
+    came, acked = [], []
+    bob.on_message(lambda message: came.append(int(message.payload)))
+    for number in range(MANY):
+        alice.send_nowait(bob.addr, str(number), on_ack=lambda _, n=number: acked.append(n), **how)
+        if number % 10 == 9:
+            await asyncio.sleep(0.001)
+    await until(lambda: alice.statistics()["under_way"] == 0)
+    return came, acked
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("one_path", [False, True])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(loss=0.4),
+        Faults(black_hole=(0,)),
+        Faults(black_hole=(1,), loss=0.2),
+        Faults(jitter_ms=30.0, reorder=0.3),
+        Faults(path_delay_ms=((0, 100.0),), duplicate=0.3),
+    ],
+    ids=["loss", "black hole", "black hole and loss", "jitter", "slow path and duplicates"],
+)
+async def test_what_is_sent_again_arrives_once_and_is_acknowledged_whatever_the_line_does(
+    connected, node, until, faults, one_path
+):
+    alice, bob = await connected(ALICE, 2), await connected(BOB, 2)
+    node.faults = replace(faults, no_receipts=True)
+    came, acked = await talk(alice, bob, until, resend=True, one_path=one_path)
+    assert sorted(came) == sorted(acked) == list(range(MANY))
+    assert alice.statistics()["resend_given_up"] == 0
+
+
+@pytest.mark.parametrize("one_path", [False, True])
+async def test_what_is_under_way_when_every_socket_breaks_arrives_too(
+    connected, node, until, patient, one_path
+):
+    alice, bob = await connected(ALICE, 2), await connected(BOB, 2)
+    node.faults = replace(QUIET, delay_ms=20.0)
+    loop = asyncio.get_running_loop()
+    cut = loop.call_later(0.01, node.cut)
+    came, acked = await talk(alice, bob, until, resend=True, one_path=one_path)
+    assert cut.when() < loop.time()
+    assert sorted(came) == sorted(acked) == list(range(MANY))
+    assert alice.statistics()["parts"]["__0__"]["losses"] == 1
+    assert alice.statistics()["resent"] > 0
+
+
+async def test_what_is_not_sent_again_is_lost_on_such_a_line(connected, node, until):
+    alice, bob = await connected(ALICE, 2), await connected(BOB, 2)
+    node.faults = replace(QUIET, loss=0.4)
+    came, _ = await talk(alice, bob, until)
+    node.faults = QUIET
+    await alice.send(bob.addr, str(MANY))  # whatever came before this has arrived
+    lost = MANY - len(set(came) - {MANY})
+    assert 0 < lost < MANY / 2
+    assert alice.statistics()["resent"] == 0
+
+
+async def test_on_a_quiet_line_most_messages_take_one_path(connected, until):
+    alice, bob = await connected(ALICE, 2), await connected(BOB, 2)
+    bob.on_message(lambda _: None)
+    for number in range(MANY):
+        alice.send_nowait(bob.addr, str(number), resend=True, one_path=True)
+        await until(lambda: alice.statistics()["under_way"] == 0)
+    copies = sum(part["sent"] for part in alice.statistics()["parts"].values())
+    assert MANY < copies < 1.5 * MANY
+    assert bob.statistics()["messages"] == MANY
+
+
+async def test_the_very_first_message_to_a_peer_is_not_sent_again_once_acknowledged(connected, until):
+    alice, bob = await connected(ALICE, 2), await connected(BOB, 2)
+    bob.on_message(lambda _: None)
+    alice.send_nowait(bob.addr, "x", resend=True)
+    assert alice.statistics()["under_way"] == 1
+    await until(lambda: alice.statistics()["under_way"] == 0)
+    assert alice.statistics()["resent"] == 0
+
+
+async def test_who_is_not_there_is_given_up(connected, until, patient, monkeypatch):
+    monkeypatch.setattr(limits, "RESEND_UNPROVEN_TRIES", 3)
+    alice = await connected(ALICE, 2)
+    nobody = Identity(BOB).public_key.hex()
+    alice.send_nowait(nobody, "x", resend=True)
+    await until(lambda: alice.statistics()["under_way"] == 0)
+    told = alice.statistics()
+    assert (told["resent"], told["resend_given_up"]) == (2, 1)
+    assert sum(part["sent"] for part in told["parts"].values()) == 6

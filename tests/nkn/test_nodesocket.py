@@ -119,6 +119,7 @@ async def test_a_refusal_is_an_error_with_the_nodes_words(node, dial):
         await one.registered
     await one.closed.wait()
     assert one.reason.isprintable()
+    assert one.cause == "refused"
 
 
 async def test_a_wrong_node_answer_names_the_other_one(node, dial):
@@ -131,6 +132,7 @@ async def test_a_wrong_node_answer_names_the_other_one(node, dial):
         await one.registered
     assert caught.value.node == NodeInfo("10.0.0.9:1", node.KEY)
     await one.closed.wait()
+    assert one.cause == "moved"
 
 
 async def test_a_wrong_node_push_leaves_the_socket_open_for_sending(node, dial, until):
@@ -162,6 +164,7 @@ async def test_a_silent_node_is_left(node, dial, monkeypatch):
     async with asyncio.timeout(5):
         await one.closed.wait()
     assert "nothing came from the node" in one.reason
+    assert one.cause == "silent"
     assert not one.ready
 
 
@@ -239,6 +242,52 @@ async def test_a_message_up_to_the_limit_goes_in_one_piece(node, dial, until):
     ]
 
 
+async def test_a_small_message_is_handed_over_without_waiting(node, dial, until):
+    one = dial(node.addr)
+    await one.registered
+    sizes = [0, 1, limits.FRAGMENT_OVER_B]
+    for number, size in enumerate(sizes):
+        assert one.takes(size)
+        one.send_now(bytes(size))
+        await until(lambda n=number: len(node.binaries) == n + 1)
+    assert [len(frame) for frame in node.binaries] == sizes
+
+
+@pytest.mark.parametrize(
+    "why", ["not dialled yet", "too large", "no room", "closed by us", "given up", "closed by the node"]
+)
+async def test_what_cannot_leave_without_waiting_is_not_taken(node, dial, until, why):
+    one = dial(node.addr)
+    if why == "not dialled yet":
+        assert not one.takes(1)
+    await one.registered
+    assert one.takes(1)
+    (connection,) = node.connections
+    match why:
+        case "too large":
+            assert not one.takes(limits.FRAGMENT_OVER_B + 1)
+        case "no room":
+            connection.transport.pause_reading()
+            sent = 0
+            while one.takes(limits.FRAGMENT_OVER_B):
+                one.send_now(bytes(limits.FRAGMENT_OVER_B))
+                sent += 1
+            connection.transport.resume_reading()
+            await until(lambda: len(node.binaries) == sent)
+            assert one.takes(1)
+        case "closed by us":
+            one.close()
+            await one.closed.wait()
+            assert not one.takes(1)
+        case "given up":
+            one._give_up(one._ws, "silent", "silent")
+            assert not one.takes(1)  # though the library has not heard of it yet
+        case "closed by the node":
+            node.cut()
+            await one.closed.wait()
+            assert not one.takes(1)
+
+
 async def test_the_largest_frame_of_a_node_is_read(node, dial, until):
     got = []
     one = dial(node.addr, got.append)
@@ -271,6 +320,7 @@ async def test_a_node_that_goes_away_is_noticed_at_once(node, dial, how):
     async with asyncio.timeout(5):
         await one.closed.wait()
     assert "the node closed the connection" in one.reason
+    assert one.cause == "closed"
     with pytest.raises(NodeError, match="closed the connection"):
         await one.send(b"late")
 
@@ -298,8 +348,10 @@ async def test_a_send_into_a_connection_that_is_just_lost_is_a_node_error(node, 
 
 @pytest.mark.parametrize("addr", ["127.0.0.1:1", "127.0.0.1:99999", "a:b:c:1", "[::1:80"])
 async def test_a_node_that_cannot_be_dialled_is_a_node_error(dial, addr):
+    one = dial(addr)
     with pytest.raises(NodeError):
-        await dial(addr).registered
+        await one.registered
+    assert one.cause == "error"
 
 
 async def test_a_server_that_is_no_websocket_is_a_node_error(dial, fake_seed):
@@ -313,16 +365,27 @@ async def test_a_server_that_is_no_websocket_is_a_node_error(dial, fake_seed):
             await dial(f"127.0.0.1:{other.port}").registered
 
 
-async def test_a_fault_in_what_takes_the_frames_ends_the_socket_with_a_reason(node, dial):
-    def broken(_):
-        raise ValueError("took it badly")
+@pytest.mark.parametrize("frame", [b"x", [b"x", b"y"]], ids=["whole", "in pieces"])
+async def test_a_fault_in_what_takes_a_frame_is_told_and_does_not_cost_the_connection(
+    node, dial, tidy, until, frame
+):
+    got = []
 
-    one = dial(node.addr, broken)
+    def broken_at_first(data):
+        got.append(data)
+        if len(got) == 1:
+            raise ValueError("took it badly")
+
+    one = dial(node.addr, broken_at_first)
     await one.registered
-    await node.say(b"x")
-    async with asyncio.timeout(5):
-        await one.closed.wait()
-    assert "took it badly" in one.reason
+    await node.say(frame)
+    await until(lambda: got)
+    await node.say(b"next")
+    await until(lambda: len(got) == 2)
+    assert got == [b"".join(frame) if isinstance(frame, list) else frame, b"next"]
+    assert [str(context["exception"]) for context in tidy] == ["took it badly"]
+    tidy.clear()
+    assert one.ready
 
 
 async def test_closing_says_why_and_twice_is_once(node, dial):
@@ -331,7 +394,7 @@ async def test_closing_says_why_and_twice_is_once(node, dial):
     one.close("renewed")
     await one.closed.wait()
     one.close("again")
-    assert one.reason == "renewed"
+    assert (one.reason, one.cause) == ("renewed", "renewed")
     with pytest.raises(asyncio.CancelledError):
         await one.moved
 

@@ -26,7 +26,7 @@ def test_a_reply_is_handed_to_who_waits_once(waiting, counts):
     waiting.answer(BOB, payload.reply("hello", ID))
     waiting.answer(BOB, payload.reply("again", ID))
     assert got == ["hello"]
-    assert counts == {"replies_received": 2}
+    assert counts == {"replies_received": 2, "replied": 1, "answers_repeated": 1}
     assert len(waiting) == 0
 
 
@@ -35,7 +35,7 @@ def test_an_acknowledgement_is_none(waiting, counts):
     waiting.expect([BOB], ID, got.append)
     waiting.answer(BOB, payload.ack(ID))
     assert got == [None]
-    assert counts == {"acks_received": 1}
+    assert counts == {"acks_received": 1, "acknowledged": 1}
 
 
 def test_a_stranger_cannot_acknowledge_or_answer_for_another(waiting):
@@ -94,3 +94,26 @@ def test_an_unsealed_answer_to_a_sealed_message_is_dropped_and_counted():
     assert (got, counts["unsealed_dropped"]) == ([], 1)
     waiting.answer(b"k", payload.ack(b"i"))
     assert got == [None]
+
+
+def test_an_answer_after_the_wait_was_given_up_is_late(waiting, counts):
+    waiting.expect([BOB], ID, pytest.fail)
+    waiting.forget(BOB, ID)
+    waiting.answer(BOB, payload.ack(ID))
+    assert counts["answers_late"] == 1
+
+
+def test_an_answer_nobody_waited_for_is_counted_so(waiting, counts):
+    waiting.forget(BOB, ID)
+    waiting.answer(BOB, payload.ack(ID))
+    assert counts == {"acks_received": 1, "answers_unawaited": 1}
+
+
+def test_how_old_waits_ended_is_forgotten_in_time(waiting, counts, monkeypatch):
+    monkeypatch.setattr(limits, "ANSWERED_RECENTLY_MAX", 1)
+    for identifier in (ID, OTHER_ID):
+        waiting.expect([BOB], identifier, lambda _: None)
+        waiting.answer(BOB, payload.ack(identifier))
+    for identifier in (ID, OTHER_ID):
+        waiting.answer(BOB, payload.ack(identifier))
+    assert (counts["answers_unawaited"], counts["answers_repeated"]) == (1, 1)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.admission import Shares
-from relay.commands import Abort, Command, Note, Probe, Send, Start
+from relay.commands import Abort, Command, Gather, Note, Probe, Send, Start
 from relay.engine import Engine
 from relay.exchange import Manner
 from relay.frames import ALIASES
@@ -72,6 +72,8 @@ def short(commands: list[Command]) -> list[str]:
                 found.append(f"start {tag}")
             case Abort(tag):
                 found.append(f"abort {tag}")
+            case Gather(tag, lazy):
+                found.append(f"{'lazy' if lazy else 'eager'} {tag}")
             case Probe():
                 found.append("probe")
             case Note():
@@ -186,14 +188,15 @@ def test_a_stream_from_request_to_end(event):
     assert commands[1].dest == f"alice.{ALICE.hex()}"
     assert (commands[1].tag, commands[1].number) == (1, 1)
     commands = desk.engine.data(1, b'{"a":1}\n', 100.2)
-    assert [(command.tag, command.number) for command in commands] == [(1, 2)]
+    assert short(commands) == ["lines", "lazy 1"]
+    assert (commands[0].tag, commands[0].number) == (1, 2)
     assert desk.engine.data(1, DONE, 100.21) == []
     assert desk.engine.due_at() == pytest.approx(100.29)
     assert short(desk.engine.acknowledged(1, 2, 100.22)) == ["lines"]
     commands = desk.engine.eof(1, 100.3)
-    assert short(commands) == ["end", "note end", "abort 1"]
+    assert short(commands) == ["end", "eager 1", "note end", "abort 1"]
     assert only(commands)["ok"] is True
-    assert commands[1].fields == {"tag": 1, "code": "ok"}
+    assert commands[2].fields == {"tag": 1, "code": "ok"}
     assert desk.engine.closed(1, 100.4) == []
     assert desk.engine.due_at() is None
     assert desk.engine.counts == Counter(event_http=1, ended_ok=1)
@@ -293,6 +296,41 @@ def test_keepalives_before_begin():
     assert only(desk.wait(10.0))["state"] == "generating"
 
 
+def test_each_frame_is_sent_with_the_effort_that_its_exchange_wants():
+    desk = Desk()
+    desk.ask(timeout_ms=60_000)
+    commands = [*desk.wait(10.0), *desk.engine.head(1, 200, NDJSON, 111.0)]
+    commands += [*desk.engine.data(1, b"a\n" + DONE, 111.0), *desk.engine.eof(1, 112.0)]
+    sent = [command for command in commands if isinstance(command, Send)]
+    assert list(zip(short(sent), [command.effort.value for command in sent], strict=True)) == [
+        ("keepalive", "once"),
+        ("begin", "sure"),
+        ("lines", "lean"),
+        ("end", "sure"),
+    ]
+
+
+def test_a_refusal_is_sure_and_what_a_peer_can_ask_again_is_sent_once():
+    desk = Desk()
+    answers = [desk.ask(None), desk.say("ping"), desk.say("info")]
+    desk.say("relay.health", id="h")
+    answers.append(desk.engine.probed([], 101.0))
+    assert [commands[0].effort.value for commands in answers] == ["sure", "once", "once", "once"]
+
+
+def test_many_requests_are_each_asked_when_they_are_due_and_no_earlier():
+    desk = Desk(workers=4, per_peer=4)
+    for number, seconds in enumerate((5, 3, 9, 3)):
+        desk.ask(number, timeout_ms=seconds * 1000)
+    assert desk.engine.due_at() == 103.0
+    assert [frame["id"] for frame in frames_of(desk.wait(3.0))] == [1, 3]
+    assert desk.engine.due_at() == 105.0
+    desk.say("relay.cancel", id=0)
+    assert desk.engine.due_at() == 109.0
+    assert [frame["id"] for frame in frames_of(desk.wait(60.0))] == [2]
+    assert desk.engine.due_at() is None
+
+
 # -- cancel ---------------------------------------------------------------------------------
 
 
@@ -305,7 +343,8 @@ def test_cancel_while_running(begun):
         desk.engine.data(1, b"a\n", 100.0)
         desk.engine.data(1, b"b\n", 100.0)
     commands = desk.say("relay.cancel", id="i")
-    assert short(commands) == [*(["lines"] if begun else []), "end", "note end", "abort 1"]
+    first, last = (["lines"], ["eager 1"]) if begun else ([], [])
+    assert short(commands) == [*first, "end", *last, "note end", "abort 1"]
     end = frames_of(commands)[-1]
     assert (end["ok"], end["code"], end["truncated"], end["last_seq"]) == (
         False,
@@ -712,6 +751,9 @@ def test_any_life_of_a_relay_gives_every_request_exactly_one_end_and_nothing_aft
         elif tag:
             started.remove(tag)
             take(engine.closed(tag, desk.now))
+        # What each wants is known without asking all of them.
+        wanted = [running.exchange.due_at() for running in engine._exchanges.values()]
+        assert engine.due_at() == min((due for due in wanted if due is not None), default=None)
     take(engine.stop(desk.now))
     while started:
         take(engine.closed(started.pop(), desk.now))

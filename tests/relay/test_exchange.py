@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.commands import Effort
 from relay.exchange import MOVES, Exchange, Manner, Out, Phase
 from relay.frames import StreamMode
 from relay.policy import UpstreamRequest
@@ -373,6 +374,10 @@ def test_silence_while_loading_and_generating(make_request):
     assert (loading["state"], "position" in loading) == ("loading", False)
     exchange.head(200, NDJSON, 115.0)
     exchange.data(b"a\n", 116.0)
+    assert exchange.gathering
+    assert exchange.due_at() == 116.08
+    assert exchange.advance(116.08) == []
+    assert not exchange.gathering
     assert exchange.due_at() == 126.0
     generating = frames_of(exchange.advance(126.0))[0]
     assert (generating["state"], generating["last_seq"]) == ("generating", 1)
@@ -386,6 +391,7 @@ def test_a_keepalive_never_names_a_line_that_was_not_sent(make_request):
     assert exchange.data(b"b\n", 109.99) == []
     outs = exchange.advance(110.0)
     assert short(outs) == [["b"]]
+    exchange.advance(110.08)
     assert exchange.due_at() == 120.0
 
 
@@ -534,6 +540,37 @@ STEPS = st.lists(
 MANNER = Manner(keepalive_s=1.0)
 
 
+def efforts(outs: list[Out]) -> list[tuple[Any, str]]:
+    return [(word, out.effort.value) for word, out in zip(short(outs), outs, strict=True)]
+
+
+def test_what_a_stream_cannot_be_without_is_sure_and_what_there_is_much_of_takes_one_path(make_request):
+    life = Life(make_request, stream=LINES, timeout_s=60.0)
+    assert efforts(life.begin()) == [("begin", "sure")]
+    exchange = life.exchange
+    assert efforts(exchange.data(b"a\n", 100.0)) == [(["a"], "lean")]
+    assert efforts(exchange.data(b"\xff\n", 101.0)) == [(b"\xff\n", "lean")]
+    assert efforts(exchange.advance(120.0)) == [("keepalive", "once")]
+    exchange.data(b"b\n", 120.0)
+    assert efforts(exchange.fail(cancelled(), 120.0)) == [(b"b\n", "lean"), ("end", "sure")]
+
+
+@pytest.mark.parametrize("fault", [None, cancelled()])
+def test_an_answer_in_one_piece_is_sure(make_request, fault):
+    life = Life(make_request, stream=SINGLE)
+    life.begin({})
+    outs = life.exchange.eof(100.0) if fault is None else life.exchange.fail(fault, 100.0)
+    assert efforts(outs) == [("response", "sure")]
+
+
+def test_each_frame_that_must_arrive_has_a_number_and_the_others_have_none(make_request):
+    life = Life(make_request, stream=LINES)
+    outs = life.begin() + life.exchange.data(b"a\n", 100.0) + life.exchange.advance(111.0)
+    outs += life.exchange.eof(112.0)
+    assert [(out.number is None) == (out.effort is Effort.ONCE) for out in outs] == [True] * len(outs)
+    assert [out.number for out in outs if out.number] == [1, 2, 3]
+
+
 @given(BODY, STEPS, st.booleans(), st.integers(0, 2**32))
 def test_any_body_in_any_pieces_with_any_acknowledgements_arrives_whole(
     make_request, body, steps, of_lines, seed
@@ -562,8 +599,9 @@ def test_any_body_in_any_pieces_with_any_acknowledgements_arrives_whole(
         nonlocal now
         while (due := exchange.due_at()) is not None and due <= until:
             now = due
+            gathered = exchange.gathering
             outs = exchange.advance(now)
-            assert outs, "due_at promised something"
+            assert outs or (gathered and not exchange.gathering), "due_at promised something"
             take(outs)
         now = until
 

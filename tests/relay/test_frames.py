@@ -160,7 +160,7 @@ def test_values_that_ask_for_a_stream(value):
 
 
 @pytest.mark.parametrize(
-    "value", [None, False, 0, "", "0", "false", "no", "off", "2", "stream", [], {}, ["1"]]
+    "value", [None, False, 0, "", "0", "false", "no", "off", "2", "stream", [], {}, ["1"], 1.0, 10**400]
 )
 def test_everything_else_does_not(value):
     assert frames.stream_mode({"stream": value}) == frames.StreamMode(wanted=False, lines=False)

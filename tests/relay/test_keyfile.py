@@ -202,3 +202,16 @@ def test_parse_seed_names_the_key_it_was_given():
         keyfile.parse_seed("KEY", SEED + "\n")
     assert caught.value.key == "KEY"
     assert "65 characters" in caught.value.detail
+
+
+@pytest.mark.parametrize("target", ["nowhere", "env"], ids=["dead link", "link to itself"])
+def test_a_link_that_leads_nowhere_is_left_and_named(tmp_path, target):
+    path = tmp_path / "env"
+    path.symlink_to(tmp_path / target)
+    assert keyfile.create_env(path) is False
+    assert not keyfile.readable_by_others(path)
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(ExceptionGroup) as caught:
+        settings.load(path, {})
+    [fault] = caught.value.exceptions
+    assert (fault.key, "cannot be read" in fault.detail) == (str(path), True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from harness import ROOT, Ollamalike, Relay
+from scripted import NDJSON, Scripted, Visit
 
 from relay import peer as relay_peer
 from relay.nkn import MultiClient, NknTimeoutError
@@ -65,6 +66,42 @@ async def test_ask_tells_an_answer_that_is_not_whole(tmp_path: Path, node: str, 
         code, _, err = await command("ask", relay.address, "x", "--rpc", node, "--model", "m")
     assert code == 1
     assert "upstream_refused" in err
+
+
+HOSTILE_LINES = [
+    rb'{"response":"\u001b[2J\u001b]0;x\u0007a\rb\u009b1m\n\tc"}',
+    rb'{"response":" half \ud83d of a letter"}',
+    rb'["\"done\":true","done":true',
+    b'[{"done":true}]',
+    b'{"done":true,' + b'"x":[' * 50_000,
+    b'{"response":"","done":true,"eval_count":"x","eval_duration":"y"}',
+]
+
+
+async def test_ask_prints_nothing_that_a_terminal_would_obey_and_lives_through_any_line(
+    tmp_path: Path, node: str
+) -> None:
+    async def hostile(visit: Visit) -> None:
+        await visit.whole(NDJSON, *(line + b"\n" for line in HOSTILE_LINES))
+
+    async with Scripted({"": hostile}) as upstream, Relay(tmp_path, node, upstream.url) as relay:
+        words = ("ask", relay.address, "x", "--rpc", node, "--model", "\x1b[31mm")
+        code, out, err = await command(*words)
+    assert (code, err) == (0, "")
+    assert out.startswith("[2J]0;xab1m\n\tc half  of a letter\n  model")
+    assert not set("\x1b\x07\x9b") & set(out)
+
+
+async def test_ask_ends_without_a_word_when_nobody_reads_on(relay: Relay, node: str) -> None:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "relay", "ask", relay.address, "x", "--rpc", node, "--model", "m"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    child.stdout._transport.close()
+    assert (await child.stderr.read()).decode() == ""
+    assert await child.wait() == 1
 
 
 async def test_ctrl_c_in_the_middle_frees_the_upstream(

@@ -39,7 +39,10 @@ def test_lines_that_come_together_leave_together():
     flow = outflow()
     assert parts(flow.feed(b"a\n\nb\nrest", 7, 0.0)) == [[(1, "a"), (2, ""), (3, "b")]]
     assert (flow.bytes, flow.seq, flow.lines) == (9, 3, 3)
+    assert flow.gathering
+    flow.acknowledged()
     assert flow.due_at() is None
+    assert not flow.gathering
     assert parts(flow.finish(8, 0.1)) == [[(4, "rest")]]
     assert (flow.bytes, flow.seq, flow.lines) == (9, 4, 4)
 
@@ -188,6 +191,39 @@ def test_what_was_numbered_before_a_line_too_long_is_not_lost():
     assert [seq for batch in parts(sent) for seq, _ in batch] == list(range(1, flow.seq + 1))
 
 
+@pytest.mark.parametrize("piece", [1, 7, 10**6])
+@pytest.mark.parametrize(
+    ("body", "done"),
+    [
+        (b'\xff\n{"done":true}\n', True),
+        (b'\xff\n{"done":true}', True),
+        (b'{"response":"\xff"}\n{"done":true}\n', True),
+        (b'{"done":true}\n\xff\n', True),
+        (b'{"response":"\xff","done":true}\n', False),
+        (b'\xff\n{"done":false}\n', False),
+    ],
+)
+def test_the_end_mark_is_seen_also_behind_lines_that_go_as_bytes(body, done, piece):
+    flow = outflow()
+    sent: list[str] = []
+    for start in range(0, len(body), piece):
+        sent += flow.feed(body[start : start + piece], 7, 0.0)
+    sent += flow.finish(7, 0.0)
+    assert flow.mark.done is done
+    assert flow.bytes == len(body)
+
+
+def test_what_goes_as_bytes_may_be_longer_than_any_line(monkeypatch):
+    monkeypatch.setattr(limits, "LINE_MAX_B", 100)
+    flow = outflow()
+    sent = flow.feed(b"\xff\n", 7, 0.0)
+    for piece in (b"x" * 200, b"\n", b'{"done":true}\n'):
+        sent += flow.feed(piece, 7, 0.0)
+    sent += flow.finish(7, 0.0)
+    assert b"".join(data for _, data in parts(sent)) == b"\xff\n" + b"x" * 200 + b'\n{"done":true}\n'
+    assert not flow.mark.done  # nobody looks further
+
+
 BODIES = st.lists(st.sampled_from([b"\n", b"a", b"\r\n", "é".encode(), b"\xff", b"x" * 3000]), max_size=40)
 
 
@@ -213,4 +249,5 @@ def test_any_body_in_any_pieces_is_the_same_body(body, cuts, of_lines):
     assert joined == body or joined == body + b"\n"
     assert joined[: flow.bytes] == body
     assert flow.bytes == len(body)
+    assert flow.advance(now + 1) == []
     assert flow.due_at() is None

@@ -67,6 +67,7 @@ ROUTES = {
     "/api/tags": "read",
     "/api/ps": "read",
     "/_health": "read",
+    "/models": "read",
     "/v1/models": "read",
     "/v1/models/smollm2:135m": "read",
     "/v1/models/library/smollm2": "read",
@@ -135,6 +136,8 @@ def test_the_default_allows_exactly_reading_and_inference():
         "/v1/models/../../api/pull",
         "/v1/models/%2e%2e/%2e%2e/api/pull",
         "/v1/models/.%2e/x",
+        "/v1/models/..;/..;a=b/api/pull",
+        "/v1/models/%2e%2e%3b/x",
         "/v1/models//x",
         "/v1/models/%5c..",
     ],
@@ -197,6 +200,13 @@ def test_cloud_models_are_denied_on_every_inference_route_however_the_body_is_gi
     for body in bodies:
         assert code(path=path, method="POST", **body) == "denied"
         assert code(ADMIN, path=path, method="POST", **body) == "ok"
+
+
+@pytest.mark.parametrize("name", ["Content-Encoding", "content-ENCODING"])
+def test_a_body_that_was_judged_is_not_unpacked_into_another(name):
+    req = {"path": "/api/chat", "method": "POST", "json": {"model": "m"}, "headers": {name: "deflate"}}
+    assert set(judge(**req).headers) == {"Content-Type"}
+    assert judge(ADMIN, **req).headers[name] == "deflate"
 
 
 @pytest.mark.parametrize(
@@ -523,6 +533,11 @@ def test_headers_of_a_peer_pass_but_for_those_that_we_set():
         "Cookie": "a=b",
         "Accept-Encoding": "gzip",
         "X-Relay-Stream": "lines",
+        "X-Original-URL": "/api/pull",
+        "X-Rewrite-URL": "/api/pull",
+        "X-HTTP-Method-Override": "DELETE",
+        "X-Forwarded-For": "127.0.0.1",
+        "Forwarded": "for=127.0.0.1",
     }
     assert judge(headers=given_headers).headers == {
         "X-API-Key": "k",
@@ -641,11 +656,20 @@ def test_json_of_ours_says_so_unless_the_peer_does(req, kept):
         ({"insecure_tls": False}, True, True),
         ({"insecure_tls": "false"}, True, True),
         ({"insecure_tls": True, "verify": True}, True, False),
+        ({"verify": " OFF "}, True, False),
+        ({"insecure_tls": None}, True, True),
     ],
 )
 def test_unverified_tls_is_honoured(req, default, expected):
     policy = Policy({"ollama": HOME}, verify_default=default)
     assert judge(policy, **req).verify is expected
+
+
+@pytest.mark.parametrize("name", ["verify", "insecure_tls"])
+@pytest.mark.parametrize("value", ["", "maybe", "falsch", 2, -1, 0.0, [], {}, [False], "\ud800"])
+def test_what_is_neither_yes_nor_no_switches_no_check_off(name, value):
+    for default in (True, False):
+        assert code(Policy({"ollama": HOME}, verify_default=default), **{name: value}) == "bad_request"
 
 
 @pytest.mark.parametrize("req", [{"verify": False}, {"verify": "off"}, {"insecure_tls": True}])

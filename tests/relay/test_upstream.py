@@ -16,10 +16,12 @@ from typing import Any
 import h11
 import pytest
 
+from relay import call as calls
 from relay import upstream
+from relay.call import Call
 from relay.nkn.devnode import certificate
 from relay.policy import UpstreamRequest
-from relay.upstream import Call, Upstream
+from relay.upstream import Upstream
 from wire import headers as wire_headers
 from wire.errors import Fault, OurFault, PeerFault, UpstreamFault
 
@@ -264,6 +266,20 @@ def test_chunked_pieces_arrive_as_they_are_sent(bench):
         ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304, b""),
         ("HEAD", OK + b"Content-Length: 5\r\n\r\n", 200, b""),
         ("GET", b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nhi", 200, b"hi"),
+        (
+            "GET",
+            b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nhi",
+            200,
+            b"hi",
+        ),
+        (
+            "GET",
+            b"HTTP/1.1 102 P\r\n\r\nHTTP/1.1 100 C\r\n\r\n" + CHUNKED + b"2\r\nhi\r\n0\r\n\r\n",
+            200,
+            b"hi",
+        ),
+        ("GET", OK + b"Transfer-Encoding: identity\r\n\r\nhi", 200, b"hi"),
+        ("GET", OK + b"Content-Type: multipart/x; boundary=y\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi"),
         ("GET", b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", 404, b"no"),
         ("POST", b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nno", 500, b"no"),
     ],
@@ -318,6 +334,20 @@ def test_a_redirect_to_nonsense_is_passed_on_too(bench, location):
     answer = b"HTTP/1.1 307 Go\r\nLocation: %s\r\nContent-Length: 2\r\n\r\nhi" % location
     tag = bench.start(bench.serve(answering(answer)).url)
     assert [event[0] for event in bench.until_closed(tag)] == ["head", "data", "eof"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b"a\r\n b", "a b"),
+        (b"a\r\n\tb", "a b"),
+        (b"a\x00b\x1b[2Jc\x7f", "a b [2Jc"),
+        (b"caf\xc3\xa9", "caf\xc3\xa9"),
+    ],
+)
+def test_a_header_of_the_answer_is_one_line_without_control_characters(bench, sent, told):
+    tag = bench.start(bench.serve(answering(OK + b"X-A: " + sent + b"\r\nContent-Length: 0\r\n\r\n")).url)
+    assert bench.until_closed(tag)[0] == ("head", tag, 200, {"x-a": told})
 
 
 # -- failures ---------------------------------------------------------------------------------
@@ -380,6 +410,34 @@ def test_an_answer_that_never_begins_is_broken(bench, answer):
     assert event[2].code == "upstream_broke"
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (OK + b"no colon\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "a header line is none"),
+        (OK + b"Bad Name: x\r\nContent-Length: 2\r\n\r\nhi", "a header line is none"),
+        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "its transfer encoding is unknown"),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "it changes to another protocol"),
+    ],
+)
+def test_a_head_that_is_not_http_is_broken_and_told_why(bench, answer, why):
+    fault = fault_of(bench.until_closed(bench.start(bench.serve(answering(answer)).url)))
+    assert (fault.code, fault.detail) == (
+        "upstream_broke",
+        f"ollama sent an answer that is not HTTP: {why}",
+    )
+
+
+def test_what_broke_an_answer_is_named(bench):
+    for answer, name in [
+        (b"", "RemoteDisconnected"),
+        (b"junk\r\n\r\n", "BadStatusLine"),
+        (OK + b"Content-Length: 9\r\n\r\nx", "IncompleteRead"),
+        (OK + b"X: " + b"y" * 70_000, "LineTooLong"),
+    ]:
+        fault = fault_of(bench.until_closed(bench.start(bench.serve(answering(answer)).url)))
+        assert fault.detail == f"ollama broke off its answer ({name})"
+
+
 def test_no_one_listening_is_refused(bench):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -410,10 +468,21 @@ def test_a_self_signed_certificate_is_refused_unless_asked_otherwise(bench):
     assert len(server.peers) == 1
 
 
-def test_tls_to_a_server_without_it_is_refused(bench):
+def test_tls_to_a_server_without_it_is_refused_and_told_as_that(bench):
     server = bench.serve(lambda peer: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     tag = bench.start(server.url.replace("http:", "https:"), verify=False)
-    assert isinstance(fault_of(bench.until_closed(tag)), UpstreamFault)
+    fault = fault_of(bench.until_closed(tag))
+    assert fault.code == "upstream_refused"
+    assert fault.detail == f"ollama does not speak TLS at 127.0.0.1:{server.port}; is it http there?"
+
+
+def test_a_tls_alert_behind_the_handshake_is_a_broken_answer_and_no_wrong_certificate(bench):
+    context, _ = certificate.make("127.0.0.1")
+    context.verify_mode = ssl.CERT_REQUIRED  # in TLS 1.3 the client learns of it with the first read
+    server = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nhi"), context)
+    fault = fault_of(bench.until_closed(bench.start(server.url, verify=False)))
+    assert fault.code == "upstream_broke"
+    assert "certificate of" not in fault.detail
 
 
 def test_a_tls_body_cut_short_is_broken(bench):
@@ -511,6 +580,21 @@ def test_abort_while_a_large_body_is_being_sent(bench):
     assert bench.until_closed(tag) == []
     let_go.set()
     assert server.peers[0].gone.wait(PATIENCE_S)
+
+
+def test_an_upstream_may_take_longer_to_read_a_request_than_to_accept_it(bench, monkeypatch):
+    monkeypatch.setattr(calls.limits, "CONNECT_TIMEOUT_S", 0.05)
+
+    def script(peer: Peer) -> None:
+        left = size
+        time.sleep(0.2)  # four times the limit, which once held for sending all of it
+        while left > 0:
+            left -= len(peer.connection.recv(1_000_000))
+        peer.send(OK, b"Content-Length: 2\r\n\r\nhi")
+
+    size = 32_000_000  # more than the kernel keeps for both ends
+    tag = bench.start(bench.serve(script).url, body=b"x" * size)
+    assert bench.until_closed(tag)[1:] == [("data", tag, b"hi"), ("eof", tag)]
 
 
 def test_abort_of_what_no_worker_took_yet_makes_no_connection(bench):
@@ -640,18 +724,18 @@ def test_a_worker_does_not_run_far_ahead_of_the_loop(bench):
     server = bench.serve(answering(CHUNKED + b"".join(map(chunk, pieces)) + b"0\r\n\r\n"))
     tag = bench.start(server.url)
     assert bench.events.next()[0] == "head"
-    for ahead in range(upstream._POSTS_AHEAD):
+    for ahead in range(calls._POSTS_AHEAD):
         assert bench.events.next() == ("data", tag, pieces[ahead])
     until(waits(bench, tag))
     assert bench.events.queue.empty()
     bench.upstream.taken(tag)
-    assert bench.events.next() == ("data", tag, pieces[upstream._POSTS_AHEAD])
+    assert bench.events.next() == ("data", tag, pieces[calls._POSTS_AHEAD])
     until(waits(bench, tag))
     assert bench.events.queue.empty()
-    for _ in range(upstream._POSTS_AHEAD):
+    for _ in range(calls._POSTS_AHEAD):
         bench.upstream.taken(tag)
     left = bench.events.next()[2]
-    assert left == pieces[upstream._POSTS_AHEAD + 1]
+    assert left == pieces[calls._POSTS_AHEAD + 1]
 
 
 # -- requests -----------------------------------------------------------------------------------
@@ -885,3 +969,35 @@ def test_probe_does_not_wait_for_the_body_of_a_redirect(bench):
     server = bench.serve(script)
     assert upstream.probe({"a": server.url}) == [{"name": "a", "ok": True, "detail": "HTTP 302"}]
     assert server.peers[0].gone.wait(PATIENCE_S)
+
+
+def test_probe_is_not_held_up_by_a_target_that_drips_its_answer(bench, monkeypatch):
+    monkeypatch.setattr(upstream.limits, "HEALTH_TIMEOUT_S", 0.3)
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        with contextlib.suppress(OSError):
+            while True:  # each byte in good time, the head never
+                peer.send(b"H")
+                time.sleep(0.02)
+        peer.gone.set()
+
+    drips, fine = bench.serve(script), bench.serve(answering(OK + b"Content-Length: 0\r\n\r\n"))
+    assert upstream.probe({"z": fine.url, "a": drips.url}) == [
+        {"name": "a", "ok": False, "detail": "does not answer within 0.3 s"},
+        {"name": "z", "ok": True, "detail": "HTTP 200"},
+    ]
+    assert drips.peers[0].gone.wait(PATIENCE_S)
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "probe"])
+
+
+def test_probe_asks_all_targets_at_once(bench):
+    together = threading.Barrier(3)
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        together.wait(PATIENCE_S)
+        peer.send(OK, b"Content-Length: 0\r\n\r\n")
+
+    server = bench.serve(script)
+    assert [entry["ok"] for entry in upstream.probe(dict.fromkeys("abc", server.url))] == [True] * 3

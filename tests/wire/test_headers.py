@@ -104,3 +104,36 @@ def test_an_upstreams_headers_are_bounded_so_that_a_begin_frame_fits_a_message()
 def test_a_repeated_header_that_grows_too_long_keeps_what_fits():
     half = "x" * (limits.HEADER_VALUE_MAX // 2)
     assert headers.to_peer([("vary", half), ("vary", half), ("vary", "y")]) == {"vary": f"{half}, y"}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("a\r\n b", "a   b"),
+        ("a\nX: y", "a X: y"),
+        ("\0a\x1b[2J\x7f", "a [2J"),
+        ("a\tb", "a\tb"),
+        ("\x85é", "\x85é"),
+    ],
+)
+def test_a_value_of_an_answer_is_safe_to_write_into_a_header_again(value, told):
+    assert headers.to_peer([("X-A", value)]) == {"x-a": told}
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:", "é", "a\r\nb"])
+def test_a_name_of_an_answer_that_is_none_is_left_out(name):
+    assert headers.to_peer([(name, "x"), ("a", "1")]) == {"a": "1"}
+
+
+def test_all_headers_of_an_answer_together_leave_room_for_the_largest_body():
+    pairs = [(f"x-{index:02}", "y" * 4_000) for index in range(20)]
+    kept = headers.to_peer([*pairs, ("x-00", "z"), ("vary", "v")])
+    assert list(kept) == [*(f"x-{index:02}" for index in range(8)), "vary"]
+    assert sum(len(name) + len(value) for name, value in kept.items()) <= limits.ANSWER_HEADERS_MAX
+    worst = limits.MAX_BODY_LIMIT_B * 4 / 3 + limits.ANSWER_HEADERS_MAX * 2 + limits.HEADERS_MAX * 6
+    assert worst < limits.FRAME_MAX_B - 10_000
+
+
+@pytest.mark.parametrize("name", sorted(headers.REROUTING))
+def test_a_peer_cannot_name_another_path_method_or_sender(name):
+    assert headers.from_peer({name.upper(): "/api/pull"}) == {}

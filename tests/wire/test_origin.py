@@ -65,7 +65,8 @@ def test_a_path_that_was_joined_is_found_again(base, path, query):
     "path",
     ["", "x", "*", "http://evil/", "//evil/x", "/a//b", "/../x", "/a/..", "/./a", "/%2e%2e/a",
      "/%252e%252e/a", "/a%2f%2e%2e%2fb", "/a%2f%2fb", "/a%5cb", "/a%255cb", "/%0d%0aHost:x", "/%00", "/a b",
-     "/a#b", "/a\\b", "/é", "/a\r\n", "/a?b#c", "/a?b c", "/a?é", '/a?"', "/[x]"],
+     "/a#b", "/a\\b", "/é", "/a\r\n", "/a?b#c", "/a?b c", "/a?é", '/a?"', "/[x]", "/..;/a",
+     "/a/.;b=c", "/%2e%2e%3bx/a"],
 )  # fmt: skip
 def test_a_path_that_leaves_the_target_or_its_line_is_refused(path):
     with pytest.raises(PeerFault) as caught:
@@ -84,6 +85,7 @@ def test_a_path_that_leaves_the_target_or_its_line_is_refused(path):
         "/a%20b",
         "/~u/!$&'()*+,;=:@",
         "/a/...",
+        "/a;b/..c;d",
         "/%zz",
     ],
 )
@@ -135,7 +137,8 @@ def test_a_base_url_is_read_and_shown_in_full(url, shown, authority):
 @pytest.mark.parametrize(
     "url",
     [None, 5, "", "localhost:8080", "ftp://x/", "http://", "http:///x", "http://u@h/", "http://u:p@h/", "http://h/?q",
-     "http://h/#f", "http://h:99999/", "http://h:x/", "http://a b/", "http://h\\@evil/", "http://h\n/", "http://[::1"],
+     "http://h/#f", "http://h:99999/", "http://h:x/", "http://a b/", "http://h\\@evil/", "http://h\n/", "http://[::1",
+     "http://\ud800/", "http://h/\x85"],
 )  # fmt: skip
 def test_a_base_url_that_cannot_be_one_is_refused_with_a_sentence(url):
     with pytest.raises(ValueError, match=r"."):

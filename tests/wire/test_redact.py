@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,3 +47,24 @@ def test_what_is_short_is_no_key_and_stays():
 def test_a_path_is_shown_without_its_query():
     assert redact.path("/api/chat?key=secret") == "/api/chat"
     assert redact.path("/a\nb?x") == "/a�b"
+
+
+@given(st.text(st.characters(codec=None)))
+def test_a_models_words_can_be_written_and_move_no_cursor(text):
+    shown = redact.words(text)
+    shown.encode()
+    assert not {char for char in shown if char < " " and char not in "\n\t"}
+    assert not set("\x7f\x9b\r\x1b\ud800") & set(shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\n\tb", "a\n\tb"),
+        ("na\u00a0ïve \U0001f469\u200d\U0001f4bb", "na\u00a0ïve \U0001f469\u200d\U0001f4bb"),
+        ("\x1b[2Jx\r\x07\x9b31m", "[2Jx31m"),
+        ("\ud83d!\udc00", "!"),
+    ],
+)
+def test_words_of_all_languages_stay_and_controls_go(text, shown):
+    assert redact.words(text) == shown

@@ -8,7 +8,7 @@ Pure: no clock, no socket, no chance of its own; entropy is an argument.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from relay.nkn import address, envelope
 from relay.nkn.devnode import control
@@ -16,9 +16,11 @@ from relay.nkn.devnode.faults import Faults
 from relay.nkn.devnode.holding import Holding
 from relay.nkn.devnode.receipts import Receipts
 from relay.nkn.devnode.reception import Reception
+from relay.nkn.devnode.redelivery import Redelivery
 from relay.nkn.devnode.registry import Registry, Session
-from relay.nkn.devnode.ring import Member, Parcel, Ring, path_of
+from relay.nkn.devnode.ring import Member, Parcel, Ring, View, path_of
 from relay.nkn.devnode.steps import Cut, Deliver, Forward, Step, Write, report
+from relay.nkn.devnode.times import Times
 from relay.nkn.devnode.verification import Violation, relayable, strict
 
 
@@ -30,29 +32,46 @@ class NodeCore:
         ring: who owns which address, and the block hashes.
         entropy: n → n fresh random bytes.
         strict: verify everything that is signed, and drop what is wrong.
+        times: a real node's, if not given.
 
     Attributes:
+        view: the ring as this node sees it.
         counts: named counters.
         registry: open sockets and their addresses.
         holding: messages for absent clients.
     """
 
-    def __init__(self, me: Member, ring: Ring, *, entropy: Callable[[int], bytes], strict: bool) -> None:
+    def __init__(
+        self,
+        me: Member,
+        ring: Ring,
+        *,
+        entropy: Callable[[int], bytes],
+        chance: Callable[[], float] = lambda: 0.0,
+        strict: bool,
+        times: Times | None = None,
+    ) -> None:
         self._me = me
-        self._ring = ring
         self._entropy = entropy
         self._strict = strict
+        self._times = times or Times()
         self._faults = Faults()
         self._receipts = Receipts()
+        self._redelivery = Redelivery()
+        self.view = View(ring, me)
         self.counts: Counter[str] = Counter()
         self.registry = Registry()
-        self.holding = Holding()
-        self._reception = Reception(me, ring, self.registry, self.holding, self.counts, strict=strict)
+        self.holding = Holding(purge_s=self._times.hold_purge_s)
+        desk = (self.view, self.registry, self.holding, self.counts)
+        self._reception = Reception(
+            *desk, chance=chance, strict=strict, refused_s=self._times.refused_close_s
+        )
 
     def renew(self, faults: Faults) -> None:
         """Take other faults."""
         self._faults = faults
         self._reception.renew(faults)
+        self.view.usurped = faults.usurp
 
     def open(self, *, tls: bool) -> tuple[Session, list[Step]]:
         """A client connected."""
@@ -89,15 +108,30 @@ class NodeCore:
         prev_hash = b""
         if not self._faults.no_receipts:
             key = there[0].public_key
-            prev_hash = self._receipts.ask(parcel.mark, key, self._ring.chain.latest)
+            prev_hash = self._receipts.ask(parcel.mark, key, self.view.chain.newest)
             self.counts["receipts_asked"] += bool(prev_hash)
-        frame = envelope.inbound(envelope.Inbound(parcel.source, parcel.payload, prev_hash))
         self.counts["routed"] += 1
-        return [Deliver(session, frame, parcel.path) for session in there]
+        self._redelivery.note(parcel, self.registry.epoch, now + self._times.redeliver_s)
+        return _deliveries(there, parcel, prev_hash)
+
+    def advance(self, now: float) -> list[Step]:
+        """Time passed: forget what was held too long, look again after what was delivered a while ago."""
+        expired, evicted = self.holding.purge(now)
+        self.counts["expired"] += expired
+        self.counts["held_evicted"] += evicted
+        steps: list[Step] = []
+        for given in self._redelivery.due(now):
+            there = self.registry.at(given.parcel.dest_id)
+            if not there:
+                self._hold(given.parcel, now)
+            anew = [session for session in there if session.epoch > given.epoch]
+            self.counts["redelivered"] += len(anew)
+            steps += _deliveries(anew, given.parcel)
+        return steps
 
     def announce_block(self) -> list[Step]:
         """Tell every socket the newest block hash, also those that registered nothing."""
-        text = control.new_block(self._ring.chain.latest)
+        text = control.new_block(self.view.chain.latest)
         return [Write(session, text) for session in self.registry]
 
     def rehome(self) -> list[Step]:
@@ -105,23 +139,20 @@ class NodeCore:
         return [
             step
             for session in self.registry.registered()
-            if self._ring.owner(session.client_id) not in {None, self._me}
+            if self.view.owner(session.client_id) not in {None, self._me}
             for step in self._reception.push(session)
         ]
 
-    def push_all(self) -> list[Step]:
-        """Tell every client to go elsewhere, whether it is right here or not."""
-        return [step for session in self.registry.registered() for step in self._reception.push(session)]
-
-    def purge(self, now: float) -> None:
-        """Forget held messages that are over their time."""
-        self.counts["expired"] += self.holding.purge(now)
+    def push(self, sessions: Iterable[Session]) -> list[Step]:
+        """Tell clients to go elsewhere, whether they are right here or not."""
+        return [step for session in sessions for step in self._reception.push(session)]
 
     def _judged(
         self, session: Session, read: envelope.Outbound | envelope.Inbound | envelope.Receipt
     ) -> list[Step]:
         if isinstance(read, envelope.Receipt):
-            self._receipts.take(read, self._ring.chain.latest, strict=self._strict)
+            if self._receipts.take(read, strict=self._strict):
+                self.view.chain.receipted = True
             self.counts["receipts"] += 1
             return []
         if isinstance(read, envelope.Inbound):
@@ -130,7 +161,7 @@ class NodeCore:
             raise Violation("not_registered", "it was sent before setClient was accepted")
         relayable(read)
         if self._strict:
-            strict(read, session.address, self._me.place.public_key, self._ring.chain.knows)
+            strict(read, session.address, self._me.place.public_key, self.view.chain.knows)
         return self._route(session, read)
 
     def _route(self, session: Session, sent: envelope.Outbound) -> list[Step]:
@@ -144,7 +175,7 @@ class NodeCore:
                 mark=signature + sent.block_hash,
                 hold_s=sent.max_holding_seconds,
             )
-            owner = self._ring.owner(parcel.dest_id)
+            owner = self.view.owner(parcel.dest_id)
             if owner is not None:
                 steps.append(Forward(owner, parcel))
         if len(sent.signatures) < len(sent.dests):
@@ -164,3 +195,8 @@ class NodeCore:
     def _dropped(self, session: Session, violation: Violation) -> list[Step]:
         self.counts[f"dropped_{violation.reason}"] += 1
         return [report(session, f"dropped a frame ({violation.reason}): {violation}")]
+
+
+def _deliveries(sessions: Iterable[Session], parcel: Parcel, prev_hash: bytes = b"") -> list[Step]:
+    frame = envelope.inbound(envelope.Inbound(parcel.source, parcel.payload, prev_hash))
+    return [Deliver(session, frame, parcel.path) for session in sessions]

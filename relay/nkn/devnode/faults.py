@@ -1,36 +1,29 @@
 """What may go wrong on purpose: every knob of the development node, and the fate of one frame.
 
 All knobs are off by default; a node's `faults` may be replaced at any moment. Chance comes in as `Dice`,
-so that a seed makes a run repeatable. Pure; read by `core` and by the shells, written by the command line.
+so that a seed makes a run repeatable. Pure; read by `core` and by the shells, written by the command line
+and by the control port.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-RPC_FAILURES = ("refuse", "500", "429", "slow", "garbage", "error")
+from relay.nkn.devnode import knobs, limits
+from relay.nkn.devnode.knobs import FaultsError
+from relay.nkn.devnode.shuffle import Dice
+
+RPC_FAILURES = ("refuse", "500", "429", "slow", "garbage", "error", "joining")
 """What JSON-RPC can do instead of answering: close the connection, answer HTTP 500 or 429, answer after
-longer than any client waits, answer what is no JSON, answer error −45001."""
+longer than any client waits, answer what is no JSON, answer error −45001, answer error −45022 as a node does
+that is still joining the ring."""
 
-_CHANCES = ("loss", "duplicate", "reorder")
+_CHANCES = ("loss", "duplicate", "reorder", "held_first")
 
 ORIGINAL = -1
 """The path of addresses without an `__i__.` prefix."""
-
-
-class FaultsError(ValueError):
-    """A knob set to what it cannot be; the message names it."""
-
-
-class Dice(Protocol):
-    """A source of chance, such as random.Random."""
-
-    def random(self) -> float:
-        """A number in [0, 1)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +31,8 @@ class Faults:
     """The knobs.
 
     Attributes:
+        only: what concerns single clients, down to `mute`, concerns those whose address contains this text;
+            empty is all.
         loss: chance that a frame for a client vanishes.
         duplicate: chance that it arrives twice.
         reorder: chance that it is held back for up to `reorder_ms`, so that later ones overtake it.
@@ -47,8 +42,14 @@ class Faults:
         path_delay_ms: pairs of path and additional delay; a path is the number of a MultiClient's part, −1
             the original client.
         black_hole: paths on which every frame for a client vanishes.
+        uplink_bps: bytes a second that are read from a client; 0 is as many as come.
+        downlink_bps: bytes a second that are written to a client; 0 is as many as it takes.
         cut_every_s: each socket is cut when it is this old; 0 is never.
         cut_after_frames: each socket is cut after that many binary frames, both ways together; 0 is never.
+        mute: nothing is written to registered clients any more, though what they send is relayed.
+        shuffle: messages overtake each other as in a real node; 1 is as much as there, more is wilder.
+        freeze_at_block: when a block comes while a client does not take what is written to it, nothing is
+            delivered to anyone and no connection accepted until it does or is given up.
         no_challenge: no authChallenge is sent; clients wait 5 s and register unsigned.
         refuse: every setClient is refused as badly signed (42003) and its socket closed 3 s later.
         wrong_node: how many setClient are answered "wrong node" though they came to the right one.
@@ -56,12 +57,17 @@ class Faults:
         wrong_node_addr: `host:port` named in those two cases; empty is another node of the ring, or this one.
         rpc_failure: one of RPC_FAILURES, or empty.
         rpc_failures: how many RPC requests fail before they succeed again; 0 is all.
+        rpc_addr: `host:port` that RPC tells clients to go to instead of the owner; empty is the owner.
+        usurp: this node takes the addresses of the whole ring for its own: what comes in here for clients of
+            other nodes vanishes, and its RPC names itself.
+        rate_burst: RPC requests, and separately connections, that one IP address may make at once, then 10 a
+            second; the others get HTTP 429. Real nodes have 100; 0 is no limit.
         frozen: nothing is read, written or answered any more, connections stay open.
-        mute: nothing is written to registered clients any more, though what they send is relayed.
         no_receipts: messages never ask for a receipt.
-        held_first: held messages are sent before the answer to setClient, as real nodes do now and then.
+        held_first: chance that held messages are sent before the answer to setClient.
     """
 
+    only: str = ""
     loss: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0
@@ -70,8 +76,13 @@ class Faults:
     jitter_ms: float = 0.0
     path_delay_ms: tuple[tuple[int, float], ...] = ()
     black_hole: tuple[int, ...] = ()
+    uplink_bps: float = 0.0
+    downlink_bps: float = 0.0
     cut_every_s: float = 0.0
     cut_after_frames: int = 0
+    mute: bool = False
+    shuffle: float = 0.0
+    freeze_at_block: bool = False
     no_challenge: bool = False
     refuse: bool = False
     wrong_node: int = 0
@@ -79,10 +90,12 @@ class Faults:
     wrong_node_addr: str = ""
     rpc_failure: str = ""
     rpc_failures: int = 0
+    rpc_addr: str = ""
+    usurp: bool = False
+    rate_burst: int = 0
     frozen: bool = False
-    mute: bool = False
     no_receipts: bool = False
-    held_first: bool = False
+    held_first: float = 0.0
 
     def __post_init__(self) -> None:
         for name in _CHANCES:
@@ -105,6 +118,18 @@ class Faults:
         """Whether frames for clients simply arrive."""
         shaken = self.loss or self.duplicate or self.reorder or self.delay_ms or self.jitter_ms
         return not (shaken or self.path_delay_ms or self.black_hole)
+
+    def concern(self, address: str) -> bool:
+        """Whether what goes wrong with single clients goes wrong with this one."""
+        return self.only in address
+
+    def changed(self, words: Mapping[str, str | bool]) -> Faults:
+        """The same with some knobs set from text, as `parse` has it.
+
+        Raises:
+            FaultsError: if one cannot be what it is set to.
+        """
+        return replace(self, **knobs.values(Faults, words))
 
     def fate(self, path: int, dice: Dice) -> tuple[float, ...]:
         """After how many seconds each copy of a frame arrives; none if it is lost.
@@ -129,62 +154,17 @@ class Faults:
 
 
 def parse(words: Mapping[str, str | bool]) -> Faults:
-    """Faults from text, as a command line has it.
-
-    Args:
-        words: knob → its value as text, or True for a knob that is only on or off. Dashes and underscores
-            are the same. Lists are separated by commas: `black_hole` "0,2", `path_delay_ms` "0=20,1=200".
+    """Faults from text, as a command line has it; `knobs.values` tells how.
 
     Raises:
         FaultsError: for an unknown knob or a value that is none, in one sentence.
     """
-    values: dict[str, object] = {}
-    for word, text in words.items():
-        name = word.replace("-", "_")
-        reader = _READERS.get(name)
-        if reader is None:
-            raise FaultsError(f"{word}: there is no such knob; there are {', '.join(sorted(_READERS))}")
-        try:
-            values[name] = text if isinstance(text, bool) else reader(text.strip())
-        except ValueError as error:
-            raise FaultsError(f"{name}: {text!r} is not {_EXPECTED[reader]}") from error
-        if isinstance(values[name], bool) and reader is not _switch:
-            raise FaultsError(f"{name}: needs a value, {_EXPECTED[reader]}")
-    return Faults(**values)  # type: ignore[arg-type]  # the readers' types are the fields'
+    return Faults().changed(words)
 
 
-def _switch(text: str) -> bool:
-    low = text.lower()
-    if low not in {"1", "0", "true", "false", "on", "off", "yes", "no"}:
-        raise ValueError(text)
-    return low in {"1", "true", "on", "yes"}
+_AMOUNTS = tuple(name for name in knobs.amounts(Faults) if name not in _CHANCES)
 
-
-def _paths(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(",") if part.strip())
-
-
-def _path_delays(text: str) -> tuple[tuple[int, float], ...]:
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    return tuple((int(path), float(delay)) for path, _, delay in pairs)
-
-
-_Reader = Callable[[str], object]
-_BY_TYPE: dict[str, _Reader] = {
-    "float": float,
-    "int": int,
-    "bool": _switch,
-    "str": str,
-    "tuple[int, ...]": _paths,
-    "tuple[tuple[int, float], ...]": _path_delays,
-}
-_EXPECTED: dict[_Reader, str] = {
-    float: "a number",
-    int: "a whole number",
-    _switch: "on or off",
-    str: "a text",
-    _paths: "a list of paths such as 0,2",
-    _path_delays: "a list of paths and delays such as 0=20,1=200",
-}
-_READERS: dict[str, _Reader] = {field.name: _BY_TYPE[str(field.type)] for field in fields(Faults)}
-_AMOUNTS = tuple(name for name, reader in _READERS.items() if reader in {float, int} and name not in _CHANCES)
+LIFELIKE = Faults(
+    shuffle=1.0, freeze_at_block=True, rate_burst=limits.RATE_BURST, held_first=limits.HELD_FIRST
+)
+"""What a real node does all the time and a test rarely wants: it is the command line's `--lifelike`."""

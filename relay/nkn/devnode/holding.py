@@ -1,6 +1,7 @@
 """Messages kept for clients that are away: in the order in which they came, bounded, purged now and then.
 
-As a real node does it: a message over its time is still delivered until the next purge.
+As a real node does it: between two purges a message over its time is still delivered, and there may be more
+than there is room for.
 Pure; owned by `core`.
 """
 
@@ -21,10 +22,20 @@ class _Held:
 
 
 class Holding:
-    """The store of one node; all clients share `max_b` bytes and the oldest messages go first."""
+    """The store of one node, shared by all clients; the oldest messages go first.
 
-    def __init__(self, max_b: int = own.HOLD_MAX_B) -> None:
+    Args:
+        max_b: bytes that outlast a purge.
+        hard_b: bytes that are never exceeded.
+        purge_s: seconds between two purges.
+    """
+
+    def __init__(
+        self, max_b: int = own.HOLD_MAX_B, hard_b: int = own.HOLD_HARD_B, purge_s: float = own.HOLD_PURGE_S
+    ) -> None:
         self._max_b = max_b
+        self._hard_b = hard_b
+        self._purge_s = purge_s
         self._held: deque[_Held] = deque()
         self._held_b = 0
         self._purged_at = 0.0
@@ -41,22 +52,26 @@ class Holding:
         """Keep a frame; return how many old ones had to go, this one among them if it alone is too large."""
         self._held.append(_Held(client_id, frame, until))
         self._held_b += len(frame)
-        gone = 0
-        while self._held_b > self._max_b:
-            self._held_b -= len(self._held.popleft().frame)
-            gone += 1
-        return gone
+        return self._shrink(self._hard_b)
 
     def pop(self, client_id: bytes) -> list[bytes]:
         """Give out what is kept for a client, oldest first."""
         return [held.frame for held in self._split(lambda held: held.client_id == client_id)]
 
-    def purge(self, now: float) -> int:
-        """Throw away what is over its time, if it is time to look; return how many."""
-        if now < self._purged_at + own.HOLD_PURGE_S:
-            return 0
+    def purge(self, now: float) -> tuple[int, int]:
+        """If it is time, throw away what is over its time and what is too much; return how many of each."""
+        if now < self._purged_at + self._purge_s:
+            return 0, 0
         self._purged_at = now
-        return len(self._split(lambda held: held.until <= now))
+        expired = len(self._split(lambda held: held.until <= now))
+        return expired, self._shrink(self._max_b)
+
+    def _shrink(self, most_b: int) -> int:
+        gone = 0
+        while self._held_b > most_b:
+            self._held_b -= len(self._held.popleft().frame)
+            gone += 1
+        return gone
 
     def _split(self, taken: Callable[[_Held], bool]) -> list[_Held]:
         if not self._held:

@@ -21,23 +21,39 @@ class Due(Enum):
 
 
 class Liveness:
-    """The state of one socket, made at its upgrade."""
+    """The state of one socket, made at its upgrade.
 
-    __slots__ = ("_heard_at", "_ping_at")
+    Args:
+        ping_s: seconds between two pings.
+        timeout_s: how long a client may be silent.
+    """
 
-    def __init__(self, now: float) -> None:
+    __slots__ = ("_heard_at", "_lost", "_ping_at", "_ping_s", "_timeout_s")
+
+    def __init__(
+        self,
+        now: float,
+        ping_s: float = limits.NODE_PING_S,
+        timeout_s: float = limits.NODE_PONG_TIMEOUT_S,
+    ) -> None:
         self._heard_at = now
-        self._ping_at = now + limits.NODE_PING_S
+        self._ping_s = ping_s
+        self._timeout_s = timeout_s
+        self._ping_at = now + ping_s
+        self._lost = False
 
     def heard(self, now: float) -> None:
-        """A complete message or a pong was read."""
+        """A complete message or a pong was read; too late is as good as never."""
+        self._lost = self._lost or self._is_late(now)
         self._heard_at = now
 
     def advance(self, now: float) -> Due:
-        """What to do now; a ping is due once in its period."""
-        if now >= self._heard_at + limits.NODE_PONG_TIMEOUT_S:
-            return Due.DROP
-        if now >= self._ping_at:
-            self._ping_at += limits.NODE_PING_S * (1 + (now - self._ping_at) // limits.NODE_PING_S)
+        """What to do now; a ping is due once in its period, and before the end of a node that slept."""
+        was_lost, self._lost = self._lost, self._lost or self._is_late(now)
+        if now >= self._ping_at and not was_lost:
+            self._ping_at += self._ping_s * (1 + (now - self._ping_at) // self._ping_s)
             return Due.PING
-        return Due.NOTHING
+        return Due.DROP if self._lost else Due.NOTHING
+
+    def _is_late(self, now: float) -> bool:
+        return now >= self._heard_at + self._timeout_s

@@ -6,14 +6,15 @@ Pure; owned by `core`, speaks in the frames of `control`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from relay.nkn import address
-from relay.nkn.devnode import control, limits
+from relay.nkn.devnode import control
 from relay.nkn.devnode.faults import Faults
 from relay.nkn.devnode.holding import Holding
 from relay.nkn.devnode.registry import Registry, Session
-from relay.nkn.devnode.ring import Member, Ring, path_of
+from relay.nkn.devnode.ring import Member, View, path_of
 from relay.nkn.devnode.steps import Cut, Deliver, Step, Write, report
 
 
@@ -21,8 +22,9 @@ class Reception:
     """The front desk of one node.
 
     Args:
-        me: this node as the ring knows it.
+        chance: a number in [0, 1), drawn anew.
         strict: setClient must be signed; real nodes verify only what is.
+        refused_s: how long the socket of a badly signed setClient stays open.
 
     Attributes:
         faults: the knobs; `renew` replaces them.
@@ -30,20 +32,22 @@ class Reception:
 
     def __init__(
         self,
-        me: Member,
-        ring: Ring,
+        view: View,
         registry: Registry,
         holding: Holding,
         counts: Counter[str],
         *,
+        chance: Callable[[], float],
         strict: bool,
+        refused_s: float,
     ) -> None:
-        self._me = me
-        self._ring = ring
+        self._view = view
         self._registry = registry
         self._holding = holding
         self._counts = counts
+        self._chance = chance
         self._strict = strict
+        self._refused_s = refused_s
         self._misled = 0
         self.faults = Faults()
 
@@ -74,13 +78,13 @@ class Reception:
     def push(self, session: Session) -> list[Step]:
         """Tell a client to go elsewhere: to the owner of its address, else where the faults say."""
         self._counts["wrong_node_pushes"] += 1
-        owner = self._ring.owner(session.client_id)
-        told = self._misleading(session) if owner in {None, self._me} else _described(owner, session)
+        owner = self._view.owner(session.client_id)
+        told = self._misleading(session) if owner in {None, self._view.me} else _described(owner, session)
         return [Write(session, control.wrong_node(told, pushed=True))]
 
     def _told(self, client_id: bytes, session: Session) -> dict[str, str] | None:
-        owner = self._ring.owner(client_id)
-        if owner is not None and owner is not self._me:
+        owner = self._view.owner(client_id)
+        if owner is not None and owner is not self._view.me:
             return _described(owner, session)
         if self._misled >= self.faults.wrong_node:
             return None
@@ -88,7 +92,7 @@ class Reception:
         return self._misleading(session)
 
     def _misleading(self, session: Session) -> dict[str, str]:
-        told = _described(self._ring.other(self._me), session)
+        told = _described(self._view.other(), session)
         return {**told, "addr": self.faults.wrong_node_addr or told["addr"]}
 
     def _judge(
@@ -108,7 +112,7 @@ class Reception:
             Write(session, refusal.frame()),
             report(session, f"refused a setClient ({refusal.code}): {refusal.why}"),
         ]
-        return [*steps, Cut(session, limits.REFUSED_CLOSE_S)] if refusal.closes else steps
+        return [*steps, Cut(session, self._refused_s)] if refusal.closes else steps
 
     def _register(self, session: Session, claim: control.Claim, client_id: bytes) -> list[Step]:
         self._registry.register(session, claim.address, claim.source, client_id, claim.public_key)
@@ -116,8 +120,8 @@ class Reception:
         path = path_of(claim.address)
         held: list[Step] = [Deliver(session, frame, path) for frame in self._holding.pop(client_id)]
         self._counts["held_delivered"] += len(held)
-        answer = Write(session, control.accepted(_described(self._me, session), self._ring.chain.latest))
-        return [*held, answer] if self.faults.held_first else [answer, *held]
+        answer = Write(session, control.accepted(_described(self._view.me, session), self._view.chain.latest))
+        return [*held, answer] if self._chance() < self.faults.held_first else [answer, *held]
 
 
 def _described(node: Member, session: Session) -> dict[str, str]:

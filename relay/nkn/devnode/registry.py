@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from relay.nkn.devnode.ring import path_of
+
 
 @dataclass(slots=True, eq=False)
 class Session:
@@ -23,6 +25,7 @@ class Session:
         source: the same as receivers see it, the key in lower case.
         client_id: SHA-256 of `address`.
         public_key: 32 bytes, the end of the address.
+        epoch: how many registrations the node had seen with this one.
     """
 
     number: int
@@ -32,17 +35,49 @@ class Session:
     source: str = ""
     client_id: bytes = b""
     public_key: bytes = b""
+    epoch: int = 0
 
     @property
     def name(self) -> str:
-        """What heartbeat answers: the id of the address, or the number of the socket."""
-        return self.client_id.hex() or f"socket-{self.number}"
+        """What heartbeat answers: the id of the address, or before that something like a UUID."""
+        return self.client_id.hex() or f"{self.number:08x}-0000-4000-8000-{self.number:012x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Some of the sockets: those of which all is so that is not None.
+
+    Attributes:
+        address: a part of what is registered.
+        path: the number of a sub-client, −1 for addresses without one.
+        socket: its number.
+    """
+
+    address: str | None = None
+    path: int | None = None
+    socket: int | None = None
+
+    def holds(self, session: Session) -> bool:
+        """Whether a socket is one of them."""
+        if self.socket not in {None, session.number}:
+            return False
+        if self.path is not None and (not session.address or path_of(session.address) != self.path):
+            return False
+        return (self.address or "") in session.address
+
+
+EVERY = Choice()
 
 
 class Registry:
-    """All sessions of a node."""
+    """All sessions of a node.
+
+    Attributes:
+        epoch: registrations so far.
+    """
 
     def __init__(self) -> None:
+        self.epoch = 0
         self._all: dict[int, Session] = {}
         self._by_client: dict[bytes, list[Session]] = {}
         self._next = 1
@@ -71,6 +106,8 @@ class Registry:
     def register(self, session: Session, address: str, source: str, client_id: bytes, key: bytes) -> None:
         """Put an address on a socket; what was registered there before is forgotten."""
         self._unlist(session)
+        self.epoch += 1
+        session.epoch = self.epoch
         session.address, session.source = address, source
         session.client_id, session.public_key = client_id, key
         self._by_client.setdefault(client_id, []).append(session)

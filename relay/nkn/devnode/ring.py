@@ -79,6 +79,11 @@ class Member(Protocol):
         """Where it is."""
         ...
 
+    @property
+    def frozen(self) -> bool:
+        """Whether it answers nothing just now."""
+        ...
+
     def take(self, parcel: Parcel) -> None:
         """Deliver or hold a message that this node owns."""
         ...
@@ -93,16 +98,26 @@ class Member(Protocol):
 
 
 class Chain:
-    """The last block hashes, oldest first; random, since nobody mines here."""
+    """The last block hashes, oldest first; random, since nobody mines here.
+
+    Attributes:
+        receipted: whether a receipt came since the newest block.
+    """
 
     def __init__(self, entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
-        self._hashes: deque[bytes] = deque([entropy(32)], maxlen=limits.HASHES_KEPT)
+        self._hashes: deque[bytes] = deque([entropy(32)], maxlen=limits.HASHES_KEPT + 1)
         self.height = 0
+        self.receipted = False
 
     @property
     def latest(self) -> bytes:
-        """The 32 bytes clients sign into what they send now."""
+        """The 32 bytes clients sign into what they send now: those of the block before the newest."""
+        return self._hashes[max(0, len(self._hashes) - 2)]
+
+    @property
+    def newest(self) -> bytes:
+        """The hash of the newest block."""
         return self._hashes[-1]
 
     def knows(self, block_hash: bytes) -> bool:
@@ -112,6 +127,7 @@ class Chain:
     def advance(self) -> None:
         """Make a block."""
         self.height += 1
+        self.receipted = False
         self._hashes.append(self._entropy(32))
 
 
@@ -175,3 +191,30 @@ class Ring:
     def _tell(self) -> None:
         for member in self.members:
             member.ring_changed()
+
+
+class View:
+    """The ring as one of its nodes sees it.
+
+    Attributes:
+        me: that node.
+        usurped: it takes all addresses for its own, wrongly.
+    """
+
+    def __init__(self, ring: Ring, me: Member) -> None:
+        self._ring = ring
+        self.me = me
+        self.usurped = False
+
+    @property
+    def chain(self) -> Chain:
+        """The blocks."""
+        return self._ring.chain
+
+    def owner(self, client_id: bytes) -> Member | None:
+        """The node that owns an address id, as far as this one knows."""
+        return self.me if self.usurped else self._ring.owner(client_id)
+
+    def other(self) -> Member:
+        """Some other node of the ring, or this one if it is alone."""
+        return self._ring.other(self.me)
