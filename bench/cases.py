@@ -60,7 +60,7 @@ _LOAD_WAYS = (CLOCKED, SDK, PLAIN, SDK_SILENT)
 _LOAD_RATE = 30
 _LOAD_S = {1: 6, 8: 5, 32: 5, 128: 4}
 """Streams → seconds: what the plain relay needs several seconds more for is kept short."""
-_LOAD_ROUNDS = {1: 3, 8: 3, 32: 2, 128: 2}
+_LOAD_ROUNDS = {1: 3, 8: 5, 32: 3, 128: 3}
 _FLAT_LINES = 4000
 PINGS = 100
 

@@ -87,6 +87,10 @@ def of_pings(round_trips_ms: list[float], rss_mib: float) -> Figures:
     return Figures(middle, middle, high, count, count, count, 1000 / middle, None, 0.0, None, None, rss_mib)
 
 
+Value = Callable[[Figures], "float | None"]
+"""Which figure."""
+
+
 def quantile(values: list[float], share: float) -> float:
     """The value below which that share of them lies; 0 of none."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else 0.0
@@ -101,13 +105,18 @@ class Spread:
     high: float
 
 
-def spread(rounds: list[Figures], value: Callable[[Figures], float | None]) -> Spread | None:
+def spread(rounds: list[Figures], value: Value) -> Spread | None:
     """Of one figure over the rounds; None if it was never measured."""
-    found = [each for each in map(value, rounds) if each is not None]
-    return Spread(statistics.median(found), min(found), max(found)) if found else None
+    return _over([each for each in map(value, rounds) if each is not None])
 
 
-def added(rounds: list[Figures], baseline: list[Figures], value: Callable[[Figures], float]) -> Spread | None:
-    """What a way adds to the baseline, round by round."""
-    found = [value(one) - value(base) for one, base in zip(rounds, baseline, strict=False)]
+def paired(
+    rounds: list[Figures], others: list[Figures], value: Value, join: Callable[[float, float], float]
+) -> Spread | None:
+    """One figure of two ways, joined round by round: what lies near in time was disturbed alike."""
+    pairs = [(value(one), value(other)) for one, other in zip(rounds, others, strict=False)]
+    return _over([join(one, other) for one, other in pairs if one is not None and other is not None])
+
+
+def _over(found: list[float]) -> Spread | None:
     return Spread(statistics.median(found), min(found), max(found)) if found else None

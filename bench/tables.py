@@ -5,12 +5,13 @@ Pure; called by `relay_vs_sdk`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import sub, truediv
 from typing import Any
 
 from bench.cases import DIRECT, RIVALS, SDK, Case, Way
-from bench.measured import Figures, Spread, added, spread
+from bench.measured import Figures, Spread, Value, paired, spread
 
 Rounds = dict[Way, list[Figures]]
 """The rounds of one case, by way."""
@@ -65,7 +66,7 @@ def _delay(case: Case, rounds: Rounds) -> Rows:
     base = rounds.get(DIRECT, [])
     for way, each in rounds.items():
         more = ["–"] * 3 if way is DIRECT else [
-            _show(added(each, base, value), digits)
+            _show(paired(each, base, value, sub), digits)
             for value, digits in ((_first, 1), (_late, 2), (lambda one: one.late_p95_ms, 1))
         ]  # fmt: skip
         yield (
@@ -111,13 +112,13 @@ def _cpu(one: Figures) -> float | None:
     return one.relay_cpu
 
 
-def _ratio(way: Way, rounds: Rounds, value: Callable[[Figures], float | None]) -> str:
+def _ratio(way: Way, rounds: Rounds, value: Value) -> str:
     """Ours over the plain relay's, where both were measured."""
     rival = RIVALS.get(way, way)
     if rival is way or rival not in rounds:
         return "–"
-    ours, other = spread(rounds[way], value), spread(rounds[rival], value)
-    return f"{ours.middle / other.middle:.2f}" if ours and other and other.middle else "–"
+    found = paired(rounds[way], rounds[rival], value, truediv)
+    return f"{found.middle:.2f}" if found else "–"
 
 
 def _added_ratio(way: Way, rounds: Rounds) -> str:
@@ -125,7 +126,9 @@ def _added_ratio(way: Way, rounds: Rounds) -> str:
     base, other = rounds.get(DIRECT, []), rounds.get(SDK, [])
     if way.relay != "ours" or not base or not other:
         return "–"
-    pairs = [(added(rounds[way], base, value), added(other, base, value)) for value in (_first, _late)]
+    pairs = [
+        (paired(rounds[way], base, value, sub), paired(other, base, value, sub)) for value in (_first, _late)
+    ]
     return " / ".join(f"{ours.middle / plain.middle:.2f}" for ours, plain in pairs if ours and plain)
 
 

@@ -24,6 +24,15 @@ class Verdict(enum.Enum):
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "0.0.0.0"})
 _APP_SCHEMES = frozenset({"app", "file", "tauri", "vscode-webview", "vscode-file"})
 _LOCAL_ENDINGS = (".localhost", ".local", ".internal")
+_STAINLESS = (
+    "Arch", "Async", "Custom-Poll-Interval", "Helper-Method", "Lang", "Os", "Package-Version", "Poll-Helper",
+    "Retry-Count", "Runtime", "Runtime-Version", "Timeout",
+)  # fmt: skip
+_ASKED_HEADERS = ",".join(
+    ["Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "Openai-Beta"]
+    + [f"X-Stainless-{name}" for name in _STAINLESS]
+).encode()
+"""What a page may send; the last of them are those of the official openai client."""
 
 
 def judge(origin: str | None, host: str | None, *, loopback: bool) -> Verdict:
@@ -36,9 +45,11 @@ def judge(origin: str | None, host: str | None, *, loopback: bool) -> Verdict:
     """
     if loopback and not is_local_host(host or ""):
         return Verdict.FOREIGN
-    if origin is None or (host and origin.partition("://")[2] == host):
+    if not origin:
         return Verdict.OWN
     scheme, _, rest = origin.partition("://")
+    if host and rest == host and scheme in {"http", "https"}:
+        return Verdict.OWN
     name = _host_name(rest)
     if scheme in _APP_SCHEMES or (scheme in {"http", "https"} and name in _LOCAL_NAMES):
         return Verdict.ALLOWED
@@ -58,12 +69,15 @@ def cors_headers(origin: bytes) -> list[tuple[bytes, bytes]]:
 
 def preflight_headers(origin: bytes) -> list[tuple[bytes, bytes]]:
     """The answer to a browser that asks before it sends."""
-    allow = (
+    return [
+        (b"access-control-allow-headers", _ASKED_HEADERS),
         (b"access-control-allow-methods", b"GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"),
-        (b"access-control-allow-headers", b"Authorization,Content-Type,User-Agent,Accept,X-Requested-With"),
+        (b"access-control-allow-origin", origin),
         (b"access-control-max-age", b"43200"),
-    )
-    return [*cors_headers(origin), *allow]
+        (b"vary", b"Origin"),
+        (b"vary", b"Access-Control-Request-Method"),
+        (b"vary", b"Access-Control-Request-Headers"),
+    ]
 
 
 def is_local_host(host: str) -> bool:

@@ -59,6 +59,13 @@ SCHEMA_NODES_MAX: Final = 2000
 """A `format` schema nested deeper or larger than this is refused: compiling it would stall every stream."""
 SCHEMA_REPEAT_MAX: Final = 2000
 """Largest minLength, maxItems and the like: beyond it the real runner crashes."""
+SCHEMAS_KEPT: Final = 64
+"""Schemas that are known to compile, or not to: apps use the same few again and again."""
+JSON_DEPTH_MAX: Final = 10_000
+"""Nested arrays and objects of a request; Go's own limit."""
+JSON_WALK_MAX: Final = 150_000
+"""Values walked over to say what is wrong with a JSON text before it is only said that something is: the walk
+holds up all other requests, some 0.25 s for so many."""
 PREDICT_PER_CONTEXT: Final = 10
 """`num_predict` is capped at this many contexts; as Ollama does."""
 KEEP_TOKENS: Final = 4

@@ -45,7 +45,8 @@ class Forwarder:
         verdict = gate.judge_headers(exchange.headers, loopback=self._loopback)
         framed_twice = {b"content-length", b"transfer-encoding"} <= {name for name, _ in exchange.headers}
         if verdict is gate.Verdict.FOREIGN:
-            await exchange.whole(403, "text/plain", b"")
+            await exchange.begin(403, [(b"content-length", b"0")])
+            await exchange.end()
         elif framed_twice:
             # Two servers in a row that disagree on where a request ends can be made to see different ones.
             why = "a request has either Content-Length or Transfer-Encoding, not both"

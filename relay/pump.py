@@ -144,13 +144,14 @@ class Pump:
         return None if self._engine.policy.knows(message.key) else False
 
     def _acknowledged(self, tag: int, number: int, _reply: object) -> None:
-        self._take_posted()  # lines that came before it leave with it
+        if self._posted:  # lines that came before it leave with it
+            self._take_posted()
         self._do(self._engine.acknowledged(tag, number, time.monotonic()))
 
     def _do(self, commands: Sequence[Command]) -> None:
         self._carry_out(commands)
-        # Also what a worker posted without waking anybody just before its request ceased to be lazy.
-        self._take_posted()
+        if self._posted:  # perhaps without waking anybody, just before the request ceased to be lazy
+            self._take_posted()
         self._arm()
 
     def _carry_out(self, commands: Sequence[Command]) -> None:

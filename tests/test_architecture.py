@@ -39,7 +39,9 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "farm.embedded.options", "farm.embedded.schema",
         "farm.embedded.template", "farm.embedded.ask", "farm.embedded.pieces",
         "farm.embedded.native", "farm.embedded.openai", "farm.embedded.openai_voice",
-        "farm.embedded.vectors",
+        "farm.embedded.vectors", "farm.embedded.gosyntax", "farm.embedded.gobytes", "farm.embedded.structs",
+        "farm.embedded.responses", "farm.embedded.responses_voice", "farm.embedded.messages",
+        "farm.embedded.messages_voice", "farm.embedded.doors", "farm.embedded.gguf",
     ),
     3: ("relay.nkn", "relay.call", "relay.upstream", "relay.pump", "relay.peer", "farm"),
     4: (

@@ -168,12 +168,12 @@ def test_what_is_added_and_how_it_compares() -> None:
     case = Case("delay20", "delay", 2, Load(1, 20, 20), (DIRECT, CLOCKED, SDK))
     rounds = {
         DIRECT: [_figures(1.0, 0.5, None), _figures(2.0, 0.5, None)],
-        CLOCKED: [_figures(5.0, 1.5, 0.4), _figures(8.0, 1.5, 0.6)],
+        CLOCKED: [_figures(5.0, 1.5, 0.45), _figures(8.0, 1.5, 0.55)],
         SDK: [_figures(81.0, 40.5, 0.9), _figures(82.0, 40.5, 1.1)],
     }
     text = tables.Report({"CPU": "2 × some"}, [(case, rounds)]).markdown()
     assert "| 20 | ours, clocked | 6.5 (5.0–8.0) | 5.0 (4.0–6.0) | 1.50 | 1.00 | 1.0 | 0.06 / 0.03 |" in text
     load = Case("load1", "load", 2, Load(1, 30, 30), (CLOCKED, SDK, PLAIN))
     text = tables.Report({}, [(load, {CLOCKED: rounds[CLOCKED], SDK: rounds[SDK]})]).markdown()
-    assert "| 1 × 30 | ours, clocked | 0.500 (0.400–0.600) | 0.50 |" in text
+    assert "| 1 × 30 | ours, clocked | 0.500 (0.450–0.550) | 0.50 |" in text
     assert "| 1 × 30 | nkn-sdk | 1.000 (0.900–1.100) | – |" in text

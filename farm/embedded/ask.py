@@ -1,51 +1,19 @@
 """One request for text, whichever route it came by.
 
-Pure: bodies of /api/generate and /api/chat in, an `Ask` out. `openai` makes the same out of /v1 bodies.
-Called by `app`; carried out by `talk`.
+Pure: bodies of /api/generate and /api/chat in, an `Ask` out; `openai`, `responses` and `messages` make the
+same out of /v1 bodies. The order of the checks is Ollama's. Called by `app`; carried out by `talk`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from farm import limits
-from farm.embedded import card, fields
-from farm.embedded.durations import parse_keep_alive
+from farm.embedded import card, fields, structs, words
 from farm.embedded.template import Turn
 from farm.embedded.words import UNSUPPORTED, RefusalError, unknown_model
-
-_COMMON: dict[str, fields.Kind] = {
-    "model": fields.STRING,
-    "stream": fields.BOOL,
-    "format": fields.ANY,
-    "keep_alive": fields.ANY,
-    "options": fields.MAP,
-    "think": fields.ANY,
-    "truncate": fields.BOOL,
-    "shift": fields.BOOL,
-    "_debug_render_only": fields.BOOL,
-    "logprobs": fields.BOOL,
-    "top_logprobs": fields.INT,
-}
-_IMAGES = fields.Several(fields.STRING, "[]api.ImageData")
-_GENERATE: fields.Spec = _COMMON | {
-    "prompt": fields.STRING,
-    "suffix": fields.STRING,
-    "system": fields.STRING,
-    "template": fields.STRING,
-    "context": fields.Several(fields.INT, "[]int"),
-    "raw": fields.BOOL,
-    "images": _IMAGES,
-}
-_MESSAGE: fields.Spec = {"role": fields.STRING, "content": fields.STRING, "images": _IMAGES}
-_CHAT: fields.Spec = _COMMON | {
-    "messages": fields.Several(_MESSAGE, "[]api.Message"),
-    "tools": fields.Several(fields.ANY, "api.Tools"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +34,8 @@ class Ask:
         truncate: cut a prompt that is too long, instead of refusing it.
         shift: drop old tokens when the context is full, instead of stopping.
         debug: answer with the rendered prompt only.
+        think: whether, or how much, the model is to think.
+        tools: whether tools were given.
     """
 
     route: Literal["generate", "chat"]
@@ -81,11 +51,18 @@ class Ask:
     truncate: bool = True
     shift: bool = True
     debug: bool = False
+    think: bool | str | None = None
+    tools: bool = False
 
     @property
     def empty(self) -> bool:
         """Whether nothing is to be generated: the model is only loaded, or unloaded."""
         return not self.turns and not self.raw
+
+    @property
+    def unloads(self) -> bool:
+        """Whether the model is to be unloaded, and nothing else."""
+        return self.empty and self.keep_alive == 0
 
 
 def read_generate(body: bytes) -> Ask:
@@ -94,29 +71,25 @@ def read_generate(body: bytes) -> Ask:
     Raises:
         RefusalError: in Ollama's words.
     """
-    given = fields.struct(body, "api.GenerateRequest", _GENERATE)
+    given = fields.struct(body, structs.GENERATE)
+    name, prompt = given.get("model", ""), given.get("prompt", "")
+    check_logprobs(given.get("top_logprobs", 0))
+    card.require(name, empty=unknown_model(name))
     common = _common(given)
-    images = _count_images(given.get("images", []))
-    name = given.get("model", "")
-    card.require(name, unknown_model(name))
-    _check_logprobs(given)
+    if not prompt and common["keep_alive"] == 0:
+        return Ask("generate", **common)
     raw = given.get("raw", False)
     if raw and any(given.get(key) for key in ("system", "template", "context")):
         raise RefusalError(400, "raw mode does not support template, system, or context")
-    if given.get("suffix"):
-        raise RefusalError(400, f"{card.NAME} does not support insert")
-    if given.get("template"):
-        raise RefusalError(
-            400, f"a template in the request {UNSUPPORTED}; send raw: true with the whole text"
-        )
-    _check_thinking(given)
-    prompt = given.get("prompt", "")
+    check_abilities(name, think=given.get("think"), suffix=given.get("suffix"))
+    if prompt and given.get("template"):
+        why = f"a template in the request {UNSUPPORTED}; send raw: true with the whole text"
+        raise RefusalError(400, why)
     if raw:
         return Ask("generate", raw=prompt, **common)
-    system = given.get("system", "")
-    turns = [Turn("user", prompt, images)] if prompt else []
-    if turns and system:
-        turns.insert(0, Turn("system", system))
+    turns = [Turn("user", prompt, len(given.get("images", ())))] if prompt else []
+    if turns and given.get("system"):
+        turns.insert(0, Turn("system", given["system"]))
     return Ask("generate", turns=tuple(turns), context=tuple(given.get("context", ())), **common)
 
 
@@ -126,70 +99,62 @@ def read_chat(body: bytes) -> Ask:
     Raises:
         RefusalError: in Ollama's words.
     """
-    given = fields.struct(body, "api.ChatRequest", _CHAT)
-    common = _common(given)
-    messages = given.get("messages", [])
-    turns = tuple(
-        Turn(turn.get("role", ""), turn.get("content", ""), _count_images(turn.get("images", [])))
-        for turn in messages
+    given = fields.struct(body, structs.CHAT)
+    check_logprobs(given.get("top_logprobs", 0))
+    turns, tools = turns_of(given.get("messages", ())), bool(given.get("tools"))
+    return Ask("chat", turns=turns, think=given.get("think"), tools=tools, **_common(given))
+
+
+def turns_of(messages: Sequence[Mapping[str, Any]]) -> tuple[Turn, ...]:
+    """Messages of the native form as the template takes them."""
+    return tuple(
+        Turn(told.get("role", "").lower(), told.get("content", ""), len(told.get("images", ())))
+        for told in messages
     )
-    name = given.get("model", "")
-    if not name:
-        raise RefusalError(400, "model is required")
-    card.require(name, unknown_model(name))
-    _check_logprobs(given)
-    if given.get("tools"):
-        raise RefusalError(400, f"{card.NAME} does not support tools")
-    _check_thinking(given)
-    return Ask("chat", turns=turns, **common)
 
 
-def keep_alive_of(given: dict[str, Any]) -> float | None:
-    """The request's `keep_alive` in seconds, None when it has none.
+def check_chat(made: Ask) -> None:
+    """What every chat is checked for once it is read, in Ollama's order.
+
+    Raises:
+        RefusalError: in Ollama's words.
+    """
+    card.require(made.model, empty=RefusalError(400, "model is required"))
+    if not made.unloads:
+        check_abilities(made.model, think=made.think, tools=made.tools)
+
+
+def check_logprobs(top: int) -> None:
+    """Refuse a number of alternatives that is out of range. Raises RefusalError in Ollama's words."""
+    if not 0 <= top <= limits.TOP_LOGPROBS_MAX:
+        raise RefusalError(400, "top_logprobs must be between 0 and 20")
+
+
+def check_abilities(
+    name: str, *, think: bool | str | None = None, suffix: str | None = None, tools: bool = False
+) -> None:
+    """Refuse what this model cannot do.
 
     Raises:
         RefusalError: 400 in Ollama's words.
     """
-    if "keep_alive" not in given:
-        return None
-    try:
-        return parse_keep_alive(given["keep_alive"])
-    except ValueError as error:
-        raise RefusalError(400, str(error), early=True) from None
+    if think:
+        raise words.no_thinking(name)
+    if suffix:
+        raise RefusalError(400, f"{card.FULL_NAME} does not support insert")
+    if tools:
+        raise RefusalError(400, f"{card.FULL_NAME} does not support tools")
 
 
 def _common(given: dict[str, Any]) -> dict[str, Any]:
-    think = given.get("think")
-    if isinstance(think, str) and think not in {"high", "medium", "low", "max"}:
-        words = f'invalid think value: "{think}" (must be "high", "medium", "low", "max", true, or false)'
-        raise RefusalError(400, words, early=True)
     return {
         "model": given.get("model", ""),
         "stream": given.get("stream", True),
         "options": given.get("options", {}),
         "format": given.get("format"),
-        "keep_alive": keep_alive_of(given),
+        "keep_alive": given.get("keep_alive"),
         "top_logprobs": given.get("top_logprobs", 0) if given.get("logprobs") else None,
         "truncate": given.get("truncate", True),
         "shift": given.get("shift", True),
         "debug": given.get("_debug_render_only", False),
     }
-
-
-def _check_logprobs(given: dict[str, Any]) -> None:
-    if not 0 <= given.get("top_logprobs", 0) <= limits.TOP_LOGPROBS_MAX:
-        raise RefusalError(400, "top_logprobs must be between 0 and 20")
-
-
-def _check_thinking(given: dict[str, Any]) -> None:
-    if given.get("think"):
-        raise RefusalError(400, f'"{given["model"]}" does not support thinking')
-
-
-def _count_images(images: Sequence[str]) -> int:
-    for image in images:
-        try:
-            base64.b64decode(image, validate=True)
-        except (binascii.Error, ValueError):
-            raise RefusalError(400, "illegal base64 data at input byte 0", early=True) from None
-    return len(images)

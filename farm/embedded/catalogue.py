@@ -5,26 +5,26 @@ Called by `app`.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import math
+import mmap
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 from farm import limits
 from farm.asgi import Exchange
-from farm.embedded import card, fields, gojson, stamps, words
+from farm.embedded import card, fields, gguf, gojson, stamps, structs, words
+from farm.embedded.gguf import GgufHeader
 from farm.embedded.pieces import EngineError
 from farm.embedded.runner import Runner
 from farm.embedded.words import UNSUPPORTED, RefusalError, unknown_model
 from farm.model import SMOLLM2
 
-_NAMED: fields.Spec = {
-    "model": fields.STRING,
-    "name": fields.STRING,
-    "source": fields.STRING,
-    "stream": fields.BOOL,
-}
 _NDJSON = b"application/x-ndjson"
+_DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
 
 
 class Catalogue:
@@ -38,6 +38,7 @@ class Catalogue:
     def __init__(self, runner: Runner, modified_ns: int) -> None:
         self._runner = runner
         self._modified_ns = modified_ns
+        self._read: GgufHeader | None = None
 
     async def alive(self, exchange: Exchange) -> None:
         """GET and HEAD /."""
@@ -46,6 +47,15 @@ class Catalogue:
     async def version(self, exchange: Exchange) -> None:
         """GET and HEAD /api/version."""
         await _tell(exchange, {"version": card.VERSION})
+
+    async def status(self, exchange: Exchange) -> None:
+        """GET /api/status: nothing ever goes to the vendor."""
+        await _tell(exchange, {"cloud": {"disabled": True, "source": "env"}})
+
+    async def account(self, exchange: Exchange) -> None:
+        """POST /api/me: there is none."""
+        await exchange.body(limits.BODY_MAX_B)
+        raise RefusalError(503, "account unavailable")
 
     async def tags(self, exchange: Exchange) -> None:
         """GET and HEAD /api/tags."""
@@ -80,30 +90,31 @@ class Catalogue:
 
     async def show(self, exchange: Exchange) -> None:
         """POST /api/show."""
-        name, _ = await _named(exchange, "api.ShowRequest")
-        if not name:
-            raise RefusalError(400, "model is required")
-        if not card.is_name(name):
-            raise RefusalError(400, "invalid model name")
-        card.require(name, unknown_model(name))
-        told = card.show(stamps.stamp(self._modified_ns), self._runner.plan.slot_tokens)
+        given = fields.struct(await exchange.body(limits.BODY_MAX_B), structs.SHOW)
+        name = given.get("model") or given.get("name") or ""
+        required = RefusalError(400, "model is required")
+        card.require(name, empty=required, cloud="remote model details are unavailable")
+        told = card.show(
+            stamps.stamp(self._modified_ns),
+            self._runner.plan.slot_tokens,
+            await self._header(),
+            verbose=given.get("verbose", False),
+        )
         await _tell(exchange, told)
 
     async def pull(self, exchange: Exchange) -> None:
         """POST /api/pull: the shipped model is there already, any other cannot come."""
-        name, given = await _named(exchange, "api.PullRequest")
-        if not card.is_name(name):
-            raise RefusalError(400, "invalid model name")
-        digest = f"sha256:{SMOLLM2.sha256}"
-        layer = {"status": f"pulling {SMOLLM2.sha256[:12]}", "digest": digest, "total": SMOLLM2.size_b}
+        given = fields.struct(await exchange.body(limits.BODY_MAX_B), structs.PULL)
+        name = given.get("model") or given.get("name") or ""
         lines: list[dict[str, Any]] = [{"status": "pulling manifest"}]
-        if card.known(name):
-            lines += [layer | {"completed": SMOLLM2.size_b}, {"status": "verifying sha256 digest"}]
-            lines += [{"status": "writing manifest"}, {"status": "success"}]
+        if card.known(card.check(name, empty=RefusalError(400, "invalid model name"))):
+            layer = {"status": f"pulling {SMOLLM2.sha256[:12]}", "digest": f"sha256:{SMOLLM2.sha256}"}
+            lines.append(layer | {"total": SMOLLM2.size_b, "completed": SMOLLM2.size_b})
+            steps = ("verifying sha256 digest", "writing manifest", "success")
+            lines += [{"status": step} for step in steps]
         else:
-            lines += [
-                {"error": f"pull model manifest: pulling '{name}' {UNSUPPORTED}, it has only {card.NAME}"}
-            ]
+            why = f"pulling '{name}' {UNSUPPORTED}, it has only {card.NAME}"
+            lines.append({"error": f"pull model manifest: {why}"})
         if not given.get("stream", True):
             status = 500 if "error" in lines[-1] else 200
             return await exchange.whole(status, words.JSON_BARE, gojson.encode(lines[-1]))
@@ -112,19 +123,67 @@ class Catalogue:
             await exchange.piece(gojson.encode(line) + b"\n")
         return await exchange.end()
 
-    async def unchangeable(self, exchange: Exchange) -> None:
-        """Create, copy, push, delete and blobs: 404 for a model that is not there, else 501."""
-        what = exchange.path.split("/")[2]
-        if what in {"copy", "delete"}:
-            name, _ = await _named(exchange, f"api.{what.title()}Request")
-            quoted = f'model "{name}" not found' if what == "copy" else f"model '{name}' not found"
-            card.require(name, RefusalError(404, quoted))
-        raise RefusalError(501, f"{what} {UNSUPPORTED}, its one model is fixed")
+    async def copy(self, exchange: Exchange) -> None:
+        """POST /api/copy."""
+        given = fields.struct(await exchange.body(limits.BODY_MAX_B), structs.COPY)
+        for part in ("source", "destination"):
+            if not card.is_name(given.get(part, "")):
+                raise RefusalError(400, f"{part} {gojson.quoted(given.get(part, ''))} is invalid")
+        if not card.known(given["source"]):
+            raise RefusalError(404, f"model {gojson.quoted(given['source'])} not found")
+        raise _fixed("copy")
+
+    async def delete(self, exchange: Exchange) -> None:
+        """DELETE /api/delete."""
+        given = fields.struct(await exchange.body(limits.BODY_MAX_B), structs.DELETE)
+        name = given.get("model") or given.get("name") or ""
+        if not card.is_name(name.strip()):
+            raise RefusalError(400, f"name {gojson.quoted(name)} is invalid")
+        if not card.known(name):
+            raise unknown_model(name)
+        raise _fixed("delete")
+
+    async def create(self, exchange: Exchange) -> None:
+        """POST /api/create."""
+        given = fields.struct(await exchange.body(limits.BODY_MAX_B), structs.CREATE)
+        digests = [*given.get("files", {}).values(), *given.get("adapters", {}).values()]
+        if not all(digests):
+            raise RefusalError(400, "invalid digest format")
+        if not card.is_name(given.get("model") or given.get("name") or ""):
+            raise RefusalError(400, "invalid model name")
+        if not given.get("from") and not given.get("files"):
+            return await _neither(exchange, streamed=given.get("stream", True))
+        raise _fixed("create")
+
+    async def push(self, exchange: Exchange) -> None:
+        """POST /api/push."""
+        given = fields.struct(await exchange.body(limits.BODY_MAX_B), structs.PUSH)
+        if not given.get("model") and not given.get("name"):
+            raise RefusalError(400, "model is required")
+        raise _fixed("push")
 
     async def blob(self, exchange: Exchange) -> None:
         """HEAD /api/blobs/DIGEST."""
-        there = exchange.path.endswith(f"/sha256:{SMOLLM2.sha256}")
-        await exchange.whole(200 if there else 404, words.JSON_UTF8, b"")
+        if not self._there(exchange):
+            raise RefusalError(404, f"blob {gojson.quoted(_digest(exchange))} not found")
+        await _done(exchange)
+
+    async def keep_blob(self, exchange: Exchange) -> None:
+        """POST /api/blobs/DIGEST: the model's own is there; nothing else is kept."""
+        if not self._there(exchange):
+            body = await exchange.body(limits.BODY_MAX_B)
+            found = f"sha256:{hashlib.sha256(body).hexdigest()}"
+            if found != _digest(exchange):
+                expected = gojson.quoted(_digest(exchange))
+                raise RefusalError(400, f"digest mismatch, expected {expected}, got {gojson.quoted(found)}")
+            raise _fixed("a blob")
+        await _done(exchange)
+
+    def _there(self, exchange: Exchange) -> bool:
+        digest = _digest(exchange)
+        if _DIGEST.fullmatch(digest) is None:
+            raise RefusalError(400, "invalid digest format")
+        return digest[7:].lower() == SMOLLM2.sha256
 
     async def openai_models(self, exchange: Exchange) -> None:
         """GET /v1/models."""
@@ -134,8 +193,14 @@ class Catalogue:
     async def openai_model(self, exchange: Exchange) -> None:
         """GET /v1/models/NAME."""
         name = exchange.path.removeprefix("/v1/models/")
-        card.require(name, unknown_model(name))
+        card.require(name, empty=unknown_model(name), cloud="remote model details are unavailable")
         await exchange.whole(200, words.JSON_BARE, gojson.encode(self._openai_entry() | {"id": name}) + b"\n")
+
+    async def _header(self) -> GgufHeader:
+        """What stands in front of the model's file, read once."""
+        if self._read is None:
+            self._read = await asyncio.to_thread(_read_header, self._runner.plan.model)
+        return self._read
 
     def _openai_entry(self) -> dict[str, Any]:
         return card.openai_model(self._modified_ns // 1_000_000_000)
@@ -146,10 +211,32 @@ async def _tell(exchange: Exchange, told: dict[str, Any]) -> None:
     await exchange.whole(200, words.JSON_UTF8, gojson.encode(told))
 
 
-async def _named(exchange: Exchange, struct: str) -> tuple[str, dict[str, Any]]:
-    """The model a body names, in the new field, the old one or as a copy's source."""
-    given = fields.struct(await exchange.body(limits.BODY_MAX_B), struct, _NAMED)
-    return given.get("model") or given.get("name") or given.get("source") or "", given
+async def _done(exchange: Exchange) -> None:
+    """Done, and nothing to say."""
+    await exchange.begin(200, [(b"content-length", b"0")])
+    await exchange.end()
+
+
+async def _neither(exchange: Exchange, *, streamed: bool) -> None:
+    """The one fault of a creation that is found when its stream has been promised."""
+    body = words.native_error("neither 'from' or 'files' was specified")
+    if not streamed:
+        return await exchange.whole(400, words.JSON_BARE, body)
+    await exchange.begin(400, [(b"content-type", words.JSON_BARE.encode())])
+    return await exchange.end(body)
+
+
+def _digest(exchange: Exchange) -> str:
+    return exchange.path.removeprefix("/api/blobs/")
+
+
+def _fixed(what: str) -> RefusalError:
+    return RefusalError(501, f"{what} {UNSUPPORTED}, its one model is fixed")
+
+
+def _read_header(path: str) -> GgufHeader:
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return gguf.read_header(data)
 
 
 def _memory(pid: int) -> int:

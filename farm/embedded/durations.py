@@ -14,6 +14,8 @@ _PART = re.compile(r"(\d+\.?\d*|\.\d+)([a-zµμ]*)")
 
 FOREVER = math.inf
 """What a negative `keep_alive` means."""
+LONGEST_S = (2**63 - 1) / 1e9
+"""Go's longest duration, some 292 years."""
 
 
 def parse_duration(text: str) -> float:
@@ -43,6 +45,8 @@ def parse_duration(text: str) -> float:
             raise ValueError(f'time: unknown unit "{unit}" in duration "{text}"')
         seconds += float(number) * _UNITS[unit]
         rest = rest[found.end() :]
+    if seconds > LONGEST_S:
+        raise ValueError(f'time: invalid duration "{text}"')
     return sign * seconds
 
 
@@ -59,4 +63,4 @@ def parse_keep_alive(value: Any) -> float:
         kind = {bool: "bool", list: "[]interface {}"}.get(type(value), "map[string]interface {}")
         raise ValueError(f"Unsupported type: '{kind}'")  # noqa: TRY004 - one kind of error for the caller
     seconds = parse_duration(value) if isinstance(value, str) else float(value)
-    return FOREVER if seconds < 0 else seconds
+    return FOREVER if seconds < 0 or seconds > LONGEST_S else seconds

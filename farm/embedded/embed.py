@@ -38,12 +38,9 @@ class Embedder:
         await exchange.whole(200, words.JSON_UTF8, body)
 
     async def embeddings(self, exchange: Exchange) -> None:
-        """POST /api/embeddings, the old route: one vector, not normalised; too long is 500 here."""
+        """POST /api/embeddings, the old route: one vector, not normalised; what goes wrong in it is 500."""
         asked = vectors.read_embeddings(await exchange.body(limits.BODY_MAX_B))
-        try:
-            found, _, _ = await self._vectors(asked)
-        except RefusalError as error:
-            raise RefusalError(500, error.text) from error
+        found, _, _ = await self._vectors(asked, fault=500)
         body = vectors.embeddings_body(found[0] if found else [])
         await exchange.whole(200, words.JSON_UTF8, body)
 
@@ -54,27 +51,36 @@ class Embedder:
         whole = [vectors.normalised(vector, asked.dimensions) for vector in found]
         await exchange.whole(200, words.JSON_BARE, vectors.openai_body(asked, whole, tokens))
 
-    async def _vectors(self, asked: EmbedAsk) -> tuple[list[list[float]], int, int]:
-        """Vectors, tokens read, and when the model was ready (monotonic nanoseconds)."""
+    async def _vectors(self, asked: EmbedAsk, fault: int = 400) -> tuple[list[list[float]], int, int]:
+        """Vectors, tokens read, and when the model was ready (monotonic nanoseconds).
+
+        Raises:
+            RefusalError: with the status `fault` for a text that is too long or an engine that ended.
+        """
         chosen = options.parse(asked.options or {})
         window = min(chosen.window(self._runner.plan.slot_tokens), self._runner.plan.batch)
-        async with self._runner.lease(asked.keep_alive) as engine, self._runner.turn():
+        async with self._runner.lease(asked.keep_alive) as engine:
             loaded_ns = time.monotonic_ns()
-            try:
-                prompts = [await _prompt(engine, text, window, asked) for text in asked.texts]
-                found = await engine.embed(prompts) if prompts else []
-            except EngineError as error:
-                if error.status == LOST:
-                    await self._runner.lost()
-                text = words.BROKEN if error.status == LOST else error.text
-                raise RefusalError(error.status or 500, text) from error
+            async with self._runner.turn():
+                try:
+                    prompts = [
+                        _fitted(await engine.tokenize(text), window, asked, fault) for text in asked.texts
+                    ]
+                    found = await engine.embed(prompts) if prompts else []
+                except EngineError as error:
+                    raise await self._refusal(engine, error, fault) from error
         return found, sum(map(len, prompts)), loaded_ns
 
+    async def _refusal(self, engine: Channel, error: EngineError, fault: int) -> RefusalError:
+        if error.status != LOST:
+            return RefusalError(error.status, error.text)
+        await self._runner.lost()
+        return words.embedding_lost(engine.url, fault)
 
-async def _prompt(engine: Channel, text: str, window: int, asked: EmbedAsk) -> list[int]:
-    tokens = await engine.tokenize(text)
+
+def _fitted(tokens: list[int], window: int, asked: EmbedAsk, fault: int) -> list[int]:
     if not tokens:
         raise RefusalError(500, "Failed to create new sequence: no input provided")
     if len(tokens) > window and not asked.truncate:
-        raise words.input_too_long()
-    return tokens[:window]
+        raise words.input_too_long(fault)
+    return vectors.cut_to_fit(tokens, window)

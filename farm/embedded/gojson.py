@@ -5,62 +5,81 @@ Pure. Called by every module of the adapter that touches a body.
 
 from __future__ import annotations
 
+import codecs
 import json
+import math
 import re
 import struct
-from typing import Any, NoReturn
+from json.encoder import encode_basestring
+from typing import Any, NoReturn, Self
+
+from farm.embedded import gosyntax
 
 
 class JsonError(ValueError):
     """A body that is no JSON; the text is Go's."""
 
 
+class Number(float):
+    """A number that is no 64-bit integer. `literal` is how it was written: Go's errors show it."""
+
+    literal: str
+
+    def __new__(cls, literal: str) -> Self:
+        """Read a JSON number; one beyond 64-bit floats becomes infinite."""
+        made = super().__new__(cls, literal)
+        made.literal = literal
+        return made
+
+
+INT64 = range(-(2**63), 2**63)
+_INT64_CHARACTERS = 20
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _ESCAPED = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 _BLANK = " \t\r\n"
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-# What Python's parser missed → where Go's says it was looking.
-_LOOKING = {
-    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
-    "Illegal trailing comma before end of object": "looking for beginning of object key string",
-    "Expecting value": "looking for beginning of value",
-    "Illegal trailing comma before end of array": "looking for beginning of value",
-    "Expecting ':' delimiter": "after object key",
-    "Expecting ',' delimiter": "after object key:value pair",
-    "Invalid control character at": "in string literal",
-    "Invalid \\escape": "in string escape code",
-    "Invalid \\uXXXX escape": "in \\u hexadecimal character escape",
-}
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+# Whole pairs first, then halves of one, then any other escape: a backslash may be escaped itself.
+_ESCAPE = re.compile(
+    r"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
 
 
 def encode(value: object) -> bytes:
-    """Compact JSON, UTF-8, `<`, `>` and `&` escaped."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return _ESCAPED.sub(lambda found: _ESCAPES.get(found[0], "\ufffd"), text).encode()
+    """Compact JSON, UTF-8, `<`, `>` and `&` escaped, floats as Go writes them."""
+    return _ESCAPED.sub(lambda found: _ESCAPES.get(found[0], "\ufffd"), _text(value)).encode()
 
 
 def decode(body: bytes) -> Any:
     """The first JSON value of a body; what stands behind it is ignored, bad UTF-8 becomes U+FFFD.
 
+    Numbers that are no 64-bit integers become `Number`.
+
     Raises:
         JsonError: "EOF" for an empty body, else Go's words for what is wrong.
     """
-    text = body.decode("utf-8", "replace")
+    text = body.decode("utf-8", _ONE_PER_BYTE)
     start = len(text) - len(text.lstrip(_BLANK))
     if start == len(text):
         raise JsonError("EOF")
-    if body.startswith(b"\xef\xbb\xbf"):
-        raise JsonError("invalid character 'ï' looking for beginning of value")
-    if (first := body[0]) < 0x20 and chr(first) not in _BLANK:
-        raise JsonError(f"invalid character '\\x{first:02x}' looking for beginning of value")
+    if _SURROGATE.search(text):
+        text = _ESCAPE.sub(lambda found: "\\ufffd" if found[2] else found[0], text)
     try:
         value, _ = _DECODER.raw_decode(text, start)
-    except RecursionError:
-        raise JsonError("exceeded max depth") from None
-    except json.JSONDecodeError as error:
-        raise JsonError(_go_words(text, error)) from None
-    return _mend(value) if "\\ud" in text.lower() else value
+    except (RecursionError, ValueError):
+        # Well-formed for Go, and still too deep for this parser.
+        raise JsonError(gosyntax.why(body) or "invalid character '[' exceeded max depth") from None
+    return value
+
+
+def quoted(text: str) -> str:
+    """A text as Go's %q shows it."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def floats(value: float) -> str:
+    """A 64-bit number as Go writes it."""
+    return _decimal(repr(float(value)), value)
 
 
 def float32(value: float) -> str:
@@ -68,45 +87,70 @@ def float32(value: float) -> str:
     wanted = to_float32(value)
     # Six digits never lie, nine always suffice.
     digits = next(n for n in range(6, 10) if to_float32(float(f"{wanted:.{n}g}")) == wanted)
-    text = f"{wanted:.{digits}g}"
-    if wanted and not 1e-6 <= abs(wanted) < 1e21:
-        mantissa, _, exponent = f"{wanted:.{digits - 1}e}".partition("e")
-        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        return f"{mantissa}e{exponent[0]}{exponent[1:].lstrip('0').zfill(1 if exponent[0] == '-' else 2)}"
-    return f"{float(text):.20f}".rstrip("0").rstrip(".") if "e" in text else text
+    return _decimal(f"{wanted:.{digits}g}", wanted)
 
 
 def to_float32(value: float) -> float:
-    """The number rounded to 32 bits."""
-    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    """The number rounded to 32 bits; infinite when it does not fit."""
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def _decimal(shortest: str, value: float) -> str:
+    """Shortest digits in Go's notation: an exponent below 1e-6 and from 1e21 on."""
+    sign = "-" if shortest.startswith("-") else ""
+    mantissa, _, exponent = shortest.lstrip("-").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).rstrip("0").lstrip("0") or "0"
+    if not value:
+        return f"{sign}0"
+    # The point stands before the first digit times ten to the power of `point`.
+    leading = len(whole + fraction) - len((whole + fraction).lstrip("0"))
+    point = len(whole) - leading + int(exponent or 0)
+    if 1e-6 <= abs(value) < 1e21:
+        if point <= 0:
+            return f"{sign}0.{'0' * -point}{digits}"
+        padded = digits.ljust(point, "0")
+        return sign + padded[:point] + (f".{padded[point:]}" if len(padded) > point else "")
+    power = point - 1
+    tail = f"{digits[0]}.{digits[1:]}" if len(digits) > 1 else digits
+    return f"{sign}{tail}e{'-' if power < 0 else '+'}{abs(power):0{1 if power < 0 else 2}d}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{encode_basestring(key)}:{_text(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        if all(type(item) is int for item in value):  # tokens, thousands of them
+            return json.dumps(value, separators=(",", ":"))
+        return f"[{','.join(map(_text, value))}]"
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, Number):
+        return value.literal  # told back as it came
+    return floats(value) if isinstance(value, float) else json.dumps(value)
+
+
+def _one_per_byte(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)  # noqa: S101 - registered for decoding
+    return "\ufffd" * (error.end - error.start), error.end
+
+
+_ONE_PER_BYTE = "one-replacement-per-byte"
+codecs.register_error(_ONE_PER_BYTE, _one_per_byte)
+
+
+def _integer(literal: str) -> int | Number:
+    # Python refuses to read integers of thousands of digits at all.
+    value = int(literal) if len(literal) <= _INT64_CHARACTERS else None
+    return value if value is not None and value in INT64 else Number(literal)
 
 
 def _refuse_constant(name: str) -> NoReturn:
     # Python's parser takes NaN and Infinity, Go's takes neither.
-    raise JsonError(f"invalid character '{name[0]}' looking for beginning of value")
+    raise ValueError(name)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def _go_words(text: str, error: json.JSONDecodeError) -> str:
-    position = error.pos
-    if error.msg.startswith("Illegal trailing comma"):
-        position += 1
-    while position < len(text) and text[position] in _BLANK:
-        position += 1
-    if position >= len(text) or error.msg.startswith("Unterminated string"):
-        return "unexpected EOF"
-    known = (words for start, words in _LOOKING.items() if error.msg.startswith(start))
-    return f"invalid character {text[position]!r} {next(known, 'looking for beginning of value')}"
-
-
-def _mend(value: Any) -> Any:
-    """Half a surrogate pair is no character: U+FFFD, as Go has it."""
-    if isinstance(value, str):
-        return _SURROGATES.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_mend(item) for item in value]
-    if isinstance(value, dict):
-        return {_mend(key): _mend(item) for key, item in value.items()}
-    return value
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer, parse_float=Number)

@@ -12,6 +12,9 @@ from typing import Any, Protocol
 from farm.embedded import gojson, words
 from farm.embedded.ask import Ask
 from farm.embedded.pieces import Counts, Piece
+from farm.embedded.words import Shape
+
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,67 +35,87 @@ class Ending:
     total_ns: int = 0
     load_ns: int = 0
 
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Tokens read and tokens generated."""
+        return (self.counts.prompt_tokens, self.counts.tokens) if self.counts else (0, 0)
+
 
 class Voice(Protocol):
-    """How one route tells an answer. `at` is the time of day as `created_at` has it."""
+    """How one route tells an answer. `at` is the time of day as `created_at` has it.
 
-    openai: bool
+    Attributes:
+        shape: of its errors.
+        stream_type: content type of a stream.
+        whole_type: content type of a whole answer.
+        stream_headers: what the answer to a wish for a stream has besides, errors included.
+    """
+
+    shape: Shape
     stream_type: str
     whole_type: str
+    stream_headers: Headers
 
-    def line(self, piece: Piece, at: str, /) -> bytes:
-        """One chunk of a stream."""
+    def line(self, piece: Piece, at: str, /) -> list[bytes]:
+        """The chunks of a stream that tell one piece."""
 
-    def last(self, ending: Ending, at: str, /) -> bytes:
-        """The last chunk of a stream."""
+    def last(self, ending: Ending, at: str, /) -> list[bytes]:
+        """The last chunks of a stream."""
 
     def whole(self, pieces: Sequence[Piece], ending: Ending, at: str, /) -> bytes:
         """The whole answer in one body."""
 
-    def broken(self, at: str, /) -> bytes:
+    def broken(self, at: str, /) -> list[bytes]:
         """What a stream says when the engine broke off in the middle."""
 
 
 class NativeVoice:
     """Ollama's own form."""
 
-    openai = False
+    shape = Shape.NATIVE
     stream_type = "application/x-ndjson"
     whole_type = words.JSON_UTF8
+    stream_headers: Headers = ()
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
 
-    def line(self, piece: Piece, at: str) -> bytes:
+    def line(self, piece: Piece, at: str) -> list[bytes]:
         """One NDJSON line."""
         logprobs = {"logprobs": list(piece.logprobs)} if piece.logprobs else {}
-        return gojson.encode(self._object(piece.text, at) | {"done": False} | logprobs) + b"\n"
+        return [gojson.encode(self._object(piece.text, at) | {"done": False} | logprobs) + b"\n"]
 
-    def last(self, ending: Ending, at: str) -> bytes:
+    def last(self, ending: Ending, at: str) -> list[bytes]:
         """The NDJSON line with the counts."""
-        return gojson.encode(self._object("", at) | _end(ending)) + b"\n"
+        return [gojson.encode(self._object("", at) | _end(ending)) + b"\n"]
 
     def whole(self, pieces: Sequence[Piece], ending: Ending, at: str) -> bytes:
         """One JSON object."""
         logprobs = [entry for piece in pieces for entry in piece.logprobs]
-        text = "".join(piece.text for piece in pieces)
         extra = {"logprobs": logprobs} if logprobs else {}
-        return gojson.encode(self._object(text, at) | _end(ending) | extra)
+        return gojson.encode(self._object(joined(pieces), at) | _end(ending) | extra)
 
-    def broken(self, _at: str) -> bytes:
+    def broken(self, _at: str) -> list[bytes]:
         """An error line; a clean end follows, as Ollama does it."""
-        return words.native_error(words.BROKEN) + b"\n"
+        return [words.native_error(words.BROKEN) + b"\n"]
 
     def rendered(self, prompt: str, at: str) -> bytes:
         """The answer to `_debug_render_only`."""
         told = self._object("", at, role="") | {"done": False}
-        return gojson.encode(told | {"_debug_info": {"rendered_template": prompt}})
+        images = sum(turn.images for turn in self._ask.turns)
+        info = {"rendered_template": prompt} | ({"image_count": images} if images else {})
+        return gojson.encode(told | {"_debug_info": info})
 
     def _object(self, text: str, at: str, role: str = "assistant") -> dict[str, Any]:
         head: dict[str, Any] = {"model": self._ask.model, "created_at": at}
         if self._ask.route == "chat":
             return head | {"message": {"role": role, "content": text}}
         return head | {"response": text}
+
+
+def joined(pieces: Sequence[Piece]) -> str:
+    """The text of all pieces."""
+    return "".join(piece.text for piece in pieces)
 
 
 def _end(ending: Ending) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from farm.embedded import gojson, words
 from farm.embedded.ask import Ask
-from farm.embedded.native import Ending
-from farm.embedded.pieces import Counts, Piece
+from farm.embedded.native import Ending, Headers, joined
+from farm.embedded.pieces import Piece
+from farm.embedded.words import Shape
 
 
 class _OpenAiVoice(abc.ABC):
@@ -25,7 +26,8 @@ class _OpenAiVoice(abc.ABC):
         usage: whether a stream ends with its usage.
     """
 
-    openai = True
+    shape = Shape.OPENAI
+    stream_headers: Headers = ()
     stream_type = "text/event-stream"
     whole_type = words.JSON_BARE
     prefix: str
@@ -37,16 +39,16 @@ class _OpenAiVoice(abc.ABC):
         self._id = f"{self.prefix}-{number}"
         self._created = created
 
-    def last(self, ending: Ending, _at: str) -> bytes:
+    def last(self, ending: Ending, _at: str) -> list[bytes]:
         """The last events, in one chunk: end, usage when asked for, [DONE]."""
         events = _event(self._chunk("", ending.reason))
         if self._usage:
-            events += _event(self._chunk(None, None, usage=_usage(ending.counts)))
-        return events + b"data: [DONE]\n\n"
+            events += _event(self._chunk(None, None, usage=_usage(ending)))
+        return [events + b"data: [DONE]\n\n"]
 
-    def line(self, piece: Piece, _at: str) -> bytes:
+    def line(self, piece: Piece, _at: str) -> list[bytes]:
         """One event."""
-        return _event(self._chunk(piece.text, None, logprobs=piece.logprobs))
+        return [_event(self._chunk(piece.text, None, logprobs=piece.logprobs))]
 
     @abc.abstractmethod
     def _chunk(
@@ -60,9 +62,9 @@ class _OpenAiVoice(abc.ABC):
     ) -> dict[str, Any]:
         """One event's object; without `text` it has no choice."""
 
-    def broken(self, _at: str) -> bytes:
+    def broken(self, _at: str) -> list[bytes]:
         """An empty event without a model, and no [DONE]: so does Ollama tell it."""
-        return _event(self._chunk("", None, model=""))
+        return [_event(self._chunk("", None, model=""))]
 
 
 class ChatVoice(_OpenAiVoice):
@@ -73,13 +75,13 @@ class ChatVoice(_OpenAiVoice):
 
     def whole(self, pieces: Sequence[Piece], ending: Ending, _at: str) -> bytes:
         """One body."""
-        text = "".join(piece.text for piece in pieces)
-        choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": text}}
+        message = {"role": "assistant", "content": joined(pieces)}
+        choice: dict[str, Any] = {"index": 0, "message": message}
         choice["finish_reason"] = ending.reason
         logprobs = [entry for piece in pieces for entry in piece.logprobs]
         if logprobs:
             choice["logprobs"] = {"content": logprobs}
-        told = self._head(self.kind, self._model) | {"choices": [choice], "usage": _usage(ending.counts)}
+        told = self._head(self.kind, self._model) | {"choices": [choice], "usage": _usage(ending)}
         return gojson.encode(told) + b"\n"
 
     def _chunk(
@@ -114,10 +116,9 @@ class CompletionVoice(_OpenAiVoice):
     def whole(self, pieces: Sequence[Piece], ending: Ending, _at: str) -> bytes:
         """One body."""
         head = {"id": self._id, "object": self.kind, "created": self._created, "model": self._model}
-        text = "".join(piece.text for piece in pieces)
-        choice = {"text": text, "index": 0, "finish_reason": ending.reason}
+        choice = {"text": joined(pieces), "index": 0, "finish_reason": ending.reason}
         head |= {"system_fingerprint": "fp_ollama", "choices": [choice]}
-        return gojson.encode(head | {"usage": _usage(ending.counts)}) + b"\n"
+        return gojson.encode(head | {"usage": _usage(ending)}) + b"\n"
 
     def _chunk(
         self,
@@ -131,11 +132,11 @@ class CompletionVoice(_OpenAiVoice):
         choices = [] if text is None else [{"text": text, "index": 0, "finish_reason": reason}]
         told = {"id": self._id, "object": self.kind, "created": self._created, "choices": choices}
         told |= {"model": self._model if model is None else model, "system_fingerprint": "fp_ollama"}
-        return told | ({"usage": usage or _usage(None)} if self._usage else {})
+        return told | ({"usage": usage or _usage(Ending(""))} if self._usage else {})
 
 
-def _usage(counts: Counts | None) -> dict[str, int]:
-    prompt, made = (counts.prompt_tokens, counts.tokens) if counts else (0, 0)
+def _usage(ending: Ending) -> dict[str, int]:
+    prompt, made = ending.tokens
     return {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
 
 

@@ -5,11 +5,13 @@ Pure. Called by `ask` for the check and by `talk` for the engine request.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from farm import limits
+from farm.embedded import card, gojson
 from farm.embedded.words import RefusalError
 
 _INTEGERS = frozenset(
@@ -43,6 +45,10 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 """Ollama's own; the engine's differ."""
 
+_INT_MAX = 2**31 - 1
+_RANGES = {"num_keep": (-1, _INT_MAX), "repeat_last_n": (-1, card.CONTEXT_MAX)}
+"""What the engine takes: it refuses less, and with a far larger `repeat_last_n` it works for a minute."""
+
 _ENGINE_NAMES = {"num_keep": "n_keep"}
 _SAMPLING = frozenset(_DEFAULTS) - {"num_predict"}
 
@@ -66,6 +72,18 @@ class Options:
     def window(self, slot_tokens: int) -> int:
         """The context that counts: what was asked for, never more than the slot has, never below 4."""
         return slot_tokens if self.context is None else max(4, min(self.context, slot_tokens))
+
+    def check_finite(self) -> None:
+        """Refuse numbers that are too large for 32 bits: Ollama finds them when it asks its runner.
+
+        Raises:
+            RefusalError: 500 in Ollama's words.
+        """
+        floats = (value for value in self.sampling.values() if isinstance(value, float))
+        for value in map(gojson.to_float32, floats):
+            if math.isinf(value):
+                sign = "-" if value < 0 else "+"
+                raise RefusalError(500, f"failed to marshal data: json: unsupported value: {sign}Inf")
 
     def predict_at_most(self, window: int, prompt_tokens: int, *, shift: bool) -> int:
         """Tokens to ask the engine for."""
@@ -106,4 +124,8 @@ def _checked(name: str, value: Any) -> Any:
             raise RefusalError(500, 'option "stop" must be of an array of strings', early=True)
         # An empty stop text would end every answer at once.
         return [item for item in value if item]
-    return int(value) if name in _INTEGERS else value
+    if name not in _INTEGERS:
+        return value
+    least, most = _RANGES.get(name, (-_INT_MAX, _INT_MAX))
+    whole = max(least, min(int(value), most))
+    return most if name == "repeat_last_n" and whole < 0 else whole

@@ -82,12 +82,14 @@ def _error_text(event: dict[str, Any]) -> str:
 
 def _counts(event: dict[str, Any]) -> Counts:
     times = event["timings"]
+    tokens = int(event["tokens_predicted"])
     return Counts(
         reason="length" if event["stop_type"] == "limit" else "stop",
         prompt_tokens=int(event["tokens_evaluated"]),
         prompt_ns=int(times["prompt_ms"] * 1e6),
-        tokens=int(event["tokens_predicted"]),
-        eval_ns=int(times["predicted_ms"] * 1e6),
+        tokens=tokens,
+        # Counted from the first token on, as Ollama does: a single one takes no time, and zeros are not told.
+        eval_ns=int(times["predicted_ms"] * 1e6) if tokens > 1 else 0,
     )
 
 

@@ -5,28 +5,16 @@ Pure. The engine follows JSON Schema, where objects are open; Ollama closes them
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from farm import limits
-from farm.embedded import gojson
+from farm.embedded import fields, gojson
 from farm.embedded.words import RefusalError
 
 _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"})
 _BY_NAME = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
-_DIGITS = "-0123456789"
 _LITERAL = frozenset({"const", "enum", "default", "examples", "required"})
-_BEGINS = {
-    "object": "{",
-    "array": "[",
-    "string": '"',
-    "number": _DIGITS,
-    "integer": _DIGITS,
-    "boolean": "tf",
-    "null": "n",
-}
-_ANY_BEGIN = "".join(_BEGINS.values())
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 """The schema of `format: "json"`: Ollama's grammar has an object at its root."""
 
@@ -43,9 +31,13 @@ def parse_format(given: Any) -> dict[str, Any] | None:
         return ANY_OBJECT
     if not isinstance(given, dict):
         # Go shows the raw JSON in quotes of its own.
-        shown = json.dumps(gojson.encode(given).decode(), ensure_ascii=False)
+        check_depth(given)
+        shown = gojson.quoted(gojson.encode(given).decode())
         raise RefusalError(500, f'invalid format: {shown}; expected "json" or a valid JSON Schema object')
-    closed = _close(given, limits.SCHEMA_DEPTH_MAX, _Budget())
+    check_depth(given)
+    if fields.infinite(given) is not None:
+        raise invalid()
+    closed = _close(given, _Budget())
     assert isinstance(closed, dict)  # noqa: S101 - a dict went in
     return closed
 
@@ -55,16 +47,19 @@ def for_engine(closed: dict[str, Any]) -> dict[str, Any]:
     return closed | {"x-guidance": {"coerce_one_of": True, "lenient": True}}
 
 
-def check_begin(closed: dict[str, Any], text: str) -> None:
-    """Look at an answer's first text: to a schema that it cannot compile the engine answers freely.
+def check_depth(given: Any) -> None:
+    """Look at a value from outside before anything walks through it.
 
     Raises:
-        RefusalError: 500, no value of that schema begins like this.
+        RefusalError: 500, it is nested too deep.
     """
-    begin = text.lstrip()[:1]
-    kind = closed.get("type")
-    if begin and begin not in _BEGINS.get(kind if isinstance(kind, str) else "", _ANY_BEGIN):
-        raise _invalid()
+    level = [given]
+    for _ in range(limits.SCHEMA_DEPTH_MAX):
+        level = [item for node in level if isinstance(node, dict | list)
+                 for item in (node.values() if isinstance(node, dict) else node)]  # fmt: skip
+        if not level:
+            return
+    raise invalid()
 
 
 class _Budget:
@@ -76,42 +71,41 @@ class _Budget:
     def spend(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise _invalid()
+            raise invalid()
 
 
-def _invalid() -> RefusalError:
+def invalid() -> RefusalError:
+    """500 for a schema that no answer can be held to."""
     return RefusalError(500, "invalid JSON schema in format")
 
 
-def _close(node: Any, depth: int, budget: _Budget) -> Any:
+def _close(node: Any, budget: _Budget) -> Any:
     budget.spend()
-    if depth < 0:
-        raise _invalid()
     if isinstance(node, list):
-        return [_close(item, depth - 1, budget) for item in node]
+        return [_close(item, budget) for item in node]
     if not isinstance(node, dict):
         return node
     _check(node)
-    closed = {key: _inside(key, value, depth - 1, budget) for key, value in node.items()}
+    closed = {key: _inside(key, value, budget) for key, value in node.items()}
     if "properties" in closed and "additionalProperties" not in closed:
         closed["additionalProperties"] = False
     return closed
 
 
-def _inside(key: str, value: Any, depth: int, budget: _Budget) -> Any:
+def _inside(key: str, value: Any, budget: _Budget) -> Any:
     if key in _LITERAL:
         return value
     if key in _BY_NAME and isinstance(value, dict):
         # Its keys are the user's names, not words of JSON Schema: a property may be called "type".
-        return {name: _close(item, depth, budget) for name, item in value.items()}
-    return _close(value, depth, budget)
+        return {name: _close(item, budget) for name, item in value.items()}
+    return _close(value, budget)
 
 
 def _check(node: dict[str, Any]) -> None:
     kinds = node.get("type", [])
     kinds = kinds if isinstance(kinds, list) else [kinds]
     if not all(isinstance(kind, str) and kind in _TYPES for kind in kinds):
-        raise _invalid()
+        raise invalid()
     for name in _COUNTS & node.keys():
         count = node[name]
         if (
@@ -119,4 +113,4 @@ def _check(node: dict[str, Any]) -> None:
             or not isinstance(count, int)
             or not 0 <= count <= limits.SCHEMA_REPEAT_MAX
         ):
-            raise _invalid()
+            raise invalid()

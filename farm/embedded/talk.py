@@ -20,7 +20,7 @@ from farm.embedded.options import Options
 from farm.embedded.pieces import Counts, EngineError, Piece, read_event
 from farm.embedded.runner import Runner
 from farm.embedded.template import cut, render, shorter
-from farm.embedded.words import RefusalError
+from farm.embedded.words import RefusalError, Shape
 
 
 def _now() -> str:
@@ -42,6 +42,8 @@ class Talk:
         self._runner = runner
         self._ask = ask
         self._voice = voice
+        self.accepted = False
+        """Whether the model is ready and the request is no longer refused without further ado."""
         self._arrived_ns = time.monotonic_ns()
         self._load_ns = 0
 
@@ -53,24 +55,22 @@ class Talk:
             OurFault: the engine does not start; before anything was sent.
         """
         ask = self._ask
-        if ask.empty and ask.keep_alive == 0:
+        if ask.unloads:
             await self._runner.unload()
-            await self._tell((), Ending("unload"))
-            return
+            return await self._tell_empty("unload")
         chosen = options.parse(ask.options)
-        answer_format = schema.parse_format(ask.format)
         async with self._runner.lease(ask.keep_alive) as engine:
             self._load_ns = time.monotonic_ns() - self._arrived_ns
             if ask.empty:
-                await self._tell((), Ending("load"))
-                return
+                return await self._tell_empty("load")
+            self.accepted = True
             try:
                 async with self._runner.turn():
-                    await self._generate(engine, chosen, answer_format)
+                    await self._generate(engine, chosen)
             except EngineError as error:
                 raise await self._refusal(error) from error
 
-    async def _generate(self, engine: Channel, chosen: Options, answer_format: dict[str, Any] | None) -> None:
+    async def _generate(self, engine: Channel, chosen: Options) -> None:
         ask = self._ask
         window = chosen.window(self._runner.plan.slot_tokens)
         text, tokens = await self._prompt(engine, window)
@@ -78,6 +78,8 @@ class Talk:
             native = NativeVoice(ask)
             await self._exchange.whole(200, words.JSON_UTF8, native.rendered(text, _now()))
             return
+        answer_format = schema.parse_format(ask.format)
+        chosen.check_finite()
         if len(tokens) > window and not ask.truncate:
             raise words.input_too_long()
         prompt = cut(tokens, window, chosen.keep)
@@ -89,9 +91,11 @@ class Talk:
         }
         if answer_format is not None:
             request["json_schema"] = schema.for_engine(answer_format)
+            if not await engine.compiles(request["json_schema"]):
+                raise schema.invalid()
         if ask.top_logprobs is not None:
             request["n_probs"] = max(1, ask.top_logprobs)
-        async with aclosing(self._events(engine, request, answer_format)) as events:
+        async with aclosing(self._events(engine, request)) as events:
             await (self._stream if ask.stream else self._whole)(engine, events, tokens)
 
     async def _prompt(self, engine: Channel, window: int) -> tuple[str, list[int]]:
@@ -114,25 +118,18 @@ class Talk:
         text = render(histories[low])
         return text, await engine.tokenize(text)
 
-    async def _events(
-        self, engine: Channel, request: dict[str, Any], answer_format: dict[str, Any] | None
-    ) -> AsyncGenerator[Piece | Counts]:
+    async def _events(self, engine: Channel, request: dict[str, Any]) -> AsyncGenerator[Piece | Counts]:
         """The engine's pieces and then its counts.
 
         Raises:
             EngineError: also when it ends without counts.
-            RefusalError: the first piece shows that the engine does not keep to the format.
         """
-        first = True
         async with aclosing(engine.complete(request)) as lines:
             async for line in lines:
                 event = read_event(line, self._ask.top_logprobs)
                 if isinstance(event, Piece) and not event.text and not event.logprobs:
                     continue
-                if first and isinstance(event, Piece) and answer_format is not None:
-                    schema.check_begin(answer_format, event.text)
                 if event is not None:
-                    first = False
                     yield event
                 if isinstance(event, Counts):
                     return
@@ -144,21 +141,26 @@ class Talk:
         pieces: list[Piece] = []
         try:
             async for event in events:
-                if not self._exchange.begun:
-                    await self._exchange.begin(200, [(b"content-type", self._voice.stream_type.encode())])
                 if isinstance(event, Counts):
                     ending = await self._ending(engine, event, pieces, prompt)
-                    await self._exchange.piece(self._voice.last(ending, _now()))
+                    await self._say(self._voice.last(ending, _now()))
                 else:
                     pieces.append(event)
-                    await self._exchange.piece(self._voice.line(event, _now()))
+                    await self._say(self._voice.line(event, _now()))
         except EngineError as error:
             if not pieces:
                 raise
             if error.status == LOST:
                 await self._runner.lost()
-            await self._exchange.piece(self._voice.broken(_now()))
+            await self._say(self._voice.broken(_now()))
         await self._exchange.end()
+
+    async def _say(self, chunks: list[bytes]) -> None:
+        if not self._exchange.begun:
+            kind = (b"content-type", self._voice.stream_type.encode())
+            await self._exchange.begin(200, [kind, *self._voice.stream_headers])
+        for chunk in chunks:
+            await self._exchange.piece(chunk)
 
     async def _whole(self, engine: Channel, events: AsyncIterator[Piece | Counts], prompt: list[int]) -> None:
         pieces: list[Piece] = []
@@ -178,7 +180,7 @@ class Talk:
         self, engine: Channel, counts: Counts, pieces: list[Piece], prompt: list[int]
     ) -> Ending:
         context = None
-        if self._ask.route == "generate" and self._ask.raw is None and not self._voice.openai:
+        if self._ask.route == "generate" and self._ask.raw is None and self._voice.shape is Shape.NATIVE:
             made = [token for piece in pieces for token in piece.tokens]
             if counts.tokens - len(made) not in {0, 1}:  # 1: the end mark
                 # Characters of several tokens come without their first tokens: read the text once more.
@@ -187,9 +189,22 @@ class Talk:
         total_ns = time.monotonic_ns() - self._arrived_ns
         return Ending(counts.reason, counts, context, total_ns, self._load_ns)
 
-    async def _tell(self, pieces: tuple[()] | list[Piece], ending: Ending) -> None:
-        body = self._voice.whole(list(pieces), ending, _now())
+    async def _tell(self, pieces: list[Piece], ending: Ending) -> None:
+        body = self._voice.whole(pieces, ending, _now())
         await self._exchange.whole(200, self._voice.whole_type, body)
+
+    async def _tell_empty(self, reason: str) -> None:
+        """Nothing was generated: one body, under /v1 in the form of a stream if one was asked for."""
+        ending = Ending(reason)
+        if self._voice.shape is Shape.NATIVE or not self._ask.stream:
+            await self._tell([], ending)
+        elif self._voice.stream_headers:
+            await self._say(self._voice.last(ending, _now()))
+            await self._exchange.end()
+        else:
+            await self._exchange.whole(
+                200, self._voice.stream_type, b"".join(self._voice.last(ending, _now()))
+            )
 
     async def _refusal(self, error: EngineError) -> RefusalError:
         if error.status != LOST:

@@ -12,30 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from farm.embedded import card, fields, gojson
-from farm.embedded.ask import keep_alive_of
-from farm.embedded.words import RefusalError, unknown_model_pull
+from farm.embedded import card, fields, gojson, structs
+from farm.embedded.fields import ANY, INT, STRING, Struct
+from farm.embedded.words import RefusalError, unknown_model, unknown_model_pull
 
-_EMBED: fields.Spec = {
-    "model": fields.STRING,
-    "input": fields.ANY,
-    "truncate": fields.BOOL,
-    "dimensions": fields.INT,
-    "keep_alive": fields.ANY,
-    "options": fields.MAP,
-}
-_EMBEDDINGS: fields.Spec = {
-    "model": fields.STRING,
-    "prompt": fields.STRING,
-    "keep_alive": fields.ANY,
-    "options": fields.MAP,
-}
-_OPENAI: fields.Spec = {
-    "model": fields.STRING,
-    "input": fields.ANY,
-    "dimensions": fields.INT,
-    "encoding_format": fields.STRING,
-}
+_OPENAI = Struct(
+    "openai.EmbedRequest", {"input": ANY, "model": STRING, "dimensions": INT, "encoding_format": STRING}
+)
+_FORMATS = ("float", "base64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,50 +47,58 @@ class EmbedAsk:
 
 def read_embed(body: bytes) -> EmbedAsk:
     """The body of /api/embed. Raises RefusalError in Ollama's words."""
-    given = fields.struct(body, "api.EmbedRequest", _EMBED)
-    keep_alive = keep_alive_of(given)
-    value = given.get("input", [])
-    if value == "":
-        value = []
-    texts = (value,) if isinstance(value, str) else value
-    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
-        raise RefusalError(400, "invalid input type")
-    name = given.get("model", "")
-    card.require(name, unknown_model_pull(name))
-    return EmbedAsk(
-        name,
-        tuple(texts),
-        given.get("truncate", True),
-        max(0, given.get("dimensions", 0)),
-        given.get("options"),
-        keep_alive,
-    )
+    given = fields.struct(body, structs.EMBED)
+    return _embed(given, truncate=given.get("truncate", True))
 
 
 def read_embeddings(body: bytes) -> EmbedAsk:
     """The body of the old /api/embeddings. Raises RefusalError in Ollama's words."""
-    given = fields.struct(body, "api.EmbeddingRequest", _EMBEDDINGS)
-    keep_alive = keep_alive_of(given)
+    given = fields.struct(body, structs.EMBEDDINGS)
     name = given.get("model", "")
-    card.require(name, unknown_model_pull(name))
-    prompt = given.get("prompt", "")
-    texts = (prompt,) if prompt else ()
-    return EmbedAsk(name, texts, truncate=False, options=given.get("options"), keep_alive=keep_alive)
+    if not card.known(card.check(name, empty=RefusalError(400, "model is required"))):
+        raise unknown_model_pull(name)
+    texts = (given["prompt"],) if given.get("prompt") else ()
+    return EmbedAsk(
+        name, texts, truncate=False, options=given.get("options"), keep_alive=given.get("keep_alive")
+    )
 
 
 def read_openai(body: bytes) -> EmbedAsk:
     """The body of /v1/embeddings. Raises RefusalError in Ollama's words."""
-    given = fields.struct(body, "openai.EmbedRequest", _OPENAI, empty="EOF")
+    given = fields.struct(body, _OPENAI, empty="EOF")
+    form = given.get("encoding_format", "")
+    if form and form.lower() not in _FORMATS:
+        why = f"Invalid value for 'encoding_format' = {form}. Supported values: ['float', 'base64']."
+        raise RefusalError(400, why, early=True)
     value = given.get("input")
-    texts = [value] if isinstance(value, str) else value
-    if not texts or not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+    if value is None or value == []:
         raise RefusalError(400, "invalid input", early=True)
+    wanted = given | {"input": [""] if value == "" else value}
+    return _embed(wanted, truncate=True, base64=form.lower() == "base64")
+
+
+def _embed(given: dict[str, Any], *, truncate: bool, base64: bool = False) -> EmbedAsk:
     name = given.get("model", "")
-    card.require(name, unknown_model_pull(name))
+    base = card.check(name, empty=unknown_model(name))
+    value = given.get("input", [])
+    texts = ([value] if value else []) if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise RefusalError(400, "invalid input type")
+    if not card.known(base):
+        raise unknown_model_pull(name)
     dimensions = max(0, given.get("dimensions", 0))
     return EmbedAsk(
-        name, tuple(texts), dimensions=dimensions, base64=given.get("encoding_format") == "base64"
+        name, tuple(texts), truncate, dimensions, given.get("options"), given.get("keep_alive"), base64
     )
+
+
+_BOS, _EOS = 1, 2
+
+
+def cut_to_fit(tokens: list[int], window: int) -> list[int]:
+    """A text's tokens, cut when they are more than `window`; Ollama keeps room for marks that never come."""
+    room = window - (tokens[0] != _BOS) - (tokens[-1] != _EOS)
+    return tokens if len(tokens) <= window else tokens[:room]
 
 
 def normalised(vector: Sequence[float], dimensions: int = 0) -> list[float]:

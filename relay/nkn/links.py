@@ -114,8 +114,12 @@ class Links:
     @property
     def queued_b(self) -> int:
         """Bytes that wait for the slowest socket; parts that are away do not count while another is there."""
-        links = [link for link in self._links.values() if link.ready] or list(self._links.values())
-        return max((link.queued_b for link in links), default=0)
+        waiting = [link for link in self._links.values() if link.queued_b]
+        if not waiting:
+            return 0
+        if self.ready:
+            waiting = [link for link in waiting if link.ready]
+        return max((link.queued_b for link in waiting), default=0)
 
     @property
     def under_way(self) -> int:
@@ -142,22 +146,12 @@ class Links:
             MessageTooLargeError: if a message fits nowhere; nothing was queued.
         """
         ready = [index for index, link in self._links.items() if link.ready] or list(self._links)
-        copies: dict[int, list[tuple[str, bytes]]] = {}
         now = time.monotonic()
+        copies: dict[int, list[tuple[str, bytes]]] = {}
         for dest, body in sealed:
-            ways = self._routes.towards(dest, ready)
-            if terms.one_path and terms.resend:
-                chosen = self._flights.choose(dest, [index for index, _ in ways], now)
-                ways = [way for way in ways if way[0] in chosen]
-            for index, part in ways:
+            for index, part in self._ways(dest, ready, terms, now):
                 copies.setdefault(index, []).append((nkn_address.add_prefix(dest, part), body))
-                if terms.acked and self._routes.knows(dest, index):
-                    self._written.remember(dest, None)
-                    self._health.sent(index, now)
-        expires_at = now + max(terms.holding, terms.expires_s)
-        packed = {index: pack(copy, terms.holding, expires_at) for index, copy in copies.items()}
-        full = sum(not self._queue(index, dispatches) for index, dispatches in packed.items())
-        if full and full == len(packed):
+        if not self._queue(copies, terms.holding, now + max(terms.holding, terms.expires_s)):
             if terms.one_path:
                 self.send(sealed, replace(terms, one_path=False))
                 return
@@ -169,6 +163,19 @@ class Links:
             flight = Flight(dest, body, terms.holding, tuple(copies), now, patience_s)
             self._flights.sent(terms.resend, flight)
             self._set_timer()
+
+    def _ways(self, dest: str, ready: list[int], terms: Terms, now: float) -> list[tuple[int, int]]:
+        """(our part, its part) of each copy; what is to be acknowledged is noted."""
+        ways = self._routes.towards(dest, ready)
+        if terms.one_path and terms.resend and len(ways) > 1:
+            chosen = self._flights.choose(dest, [index for index, _ in ways], now)
+            ways = [way for way in ways if way[0] in chosen]
+        if terms.acked:
+            for index, _ in ways:
+                if self._routes.knows(dest, index):
+                    self._written.remember(dest, None)
+                    self._health.sent(index, now)
+        return ways
 
     def send_on(self, index: int, dispatch: Dispatch) -> None:
         """Queue on one part; OutboxFull if it has no room."""
@@ -192,13 +199,18 @@ class Links:
             for index, link in self._links.items()
         }
 
-    def _queue(self, index: int, dispatches: Sequence[Dispatch]) -> bool:
-        try:
-            for dispatch in dispatches:
-                self._links[index].send(dispatch)
-        except OutboxFull:
-            return False
-        return True
+    def _queue(self, copies: dict[int, list[tuple[str, bytes]]], holding: int, expires_at: float) -> bool:
+        """Whether a part had room."""
+        packed = [(self._links[index], pack(copy, holding, expires_at)) for index, copy in copies.items()]
+        queued = not packed
+        for link, dispatches in packed:
+            try:
+                for dispatch in dispatches:
+                    link.send(dispatch)
+                queued = True
+            except OutboxFull:
+                continue  # counted by the link; another part may have room
+        return queued
 
     def _changed(self, index: int, event: str, text: str) -> None:
         self._health.reset(index)

@@ -199,8 +199,8 @@ class Messenger:
         """Queue a message on all paths and return its id; `on_ack(reply)` is called at the first answer.
 
         Args:
-            resend: send it again, with the same id, until it is acknowledged (at most RESEND_TRIES times);
-                for one sealed destination.
+            resend: send it again, with the same id, until it is acknowledged: RESEND_TRIES times, and once
+                more for each path that is lost meanwhile; for one sealed destination.
             one_path: with `resend`, begin with the best path instead of all.
             expires_s: drop it when it found no node for so long, and for longer than nodes would hold it.
 

@@ -77,6 +77,7 @@ class NodeSocket:
 
     Attributes:
         registered: done once the node accepted us; raises NodeError if it did not.
+        ready: messages can be signed and sent now.
         closed: set once the socket is of no use any more.
         moved: resolves with the other node once this one says that it is not responsible.
         reason: why it closed.
@@ -91,6 +92,7 @@ class NodeSocket:
         loop = asyncio.get_running_loop()
         self.registered: asyncio.Future[None] = loop.create_future()
         self.moved: asyncio.Future[NodeInfo | None] = loop.create_future()
+        self.ready = False
         self.closed = asyncio.Event()
         self.reason = self.cause = "closed"
         self._changed = asyncio.Event()
@@ -114,11 +116,6 @@ class NodeSocket:
         session = NodeSession(identity, address, node.pubkey, os.urandom, time.monotonic())
         scheme = "wss" if tls else "ws"
         return cls(f"{scheme}://{node.addr}", session, on_frame, ssl if tls else None)
-
-    @property
-    def ready(self) -> bool:
-        """Whether messages can be signed and sent now."""
-        return self.session.ready and not self.closed.is_set()
 
     def takes(self, size: int) -> bool:
         """Whether a frame of so many bytes leaves at once with `send_now`."""
@@ -241,6 +238,7 @@ class NodeSocket:
                 case Pong():
                     await ws.pong()
                 case Ready():
+                    self.ready = True
                     if not self.registered.done():
                         self.registered.set_result(None)
                 case Moved(node):
@@ -263,6 +261,7 @@ class NodeSocket:
         ws.transport.abort()
 
     def _finish(self) -> None:
+        self.ready = False
         self.closed.set()
         if not self.registered.done():
             self.registered.set_exception(NodeError(self.reason))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(Path(__file__).parent))  # recorded, likeness, rawhttp and the like stand beside the tests
 MODEL = "smollm2:135m"
 
 
@@ -23,6 +24,7 @@ class RunningFarm:
     url: str
     back: str
     process: subprocess.Popen[str]
+    log: Path
 
     def get(self, url: str) -> Any:
         with urllib.request.urlopen(url) as answer:
@@ -54,7 +56,7 @@ def start_farm(*flags: str, log: Path | None = None) -> RunningFarm:
     url = line.split()[-1]
     with urllib.request.urlopen(f"{url}/_health") as answer:
         back = json.load(answer)["backend"]
-    return RunningFarm(url, back, process)
+    return RunningFarm(url, back, process, log or Path(os.devnull))
 
 
 def end_farm(farm: RunningFarm) -> int:
@@ -77,3 +79,22 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFarm]:
     running = start_farm(log=tmp_path_factory.mktemp("farm") / "log")
     yield running
     assert end_farm(running) == 0
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param("farm", marks=pytest.mark.engine), pytest.param("ollama", marks=pytest.mark.ollama)],
+)
+def which(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def host(which: str, request: pytest.FixtureRequest) -> str:
+    """The adapter of the embedded backend, and the real Ollama that OLLAMA_TEST_HOST names."""
+    if which == "farm":
+        return str(request.getfixturevalue("farm").back)
+    named = os.environ.get("OLLAMA_TEST_HOST")
+    if not named:
+        pytest.skip("set OLLAMA_TEST_HOST=http://127.0.0.1:11434 to compare with a real Ollama")
+    return named

@@ -293,6 +293,18 @@ def test_openai_chat_stream_with_usage(openai_client: openai.OpenAI) -> None:
     assert chunks[-1].usage.completion_tokens == 6
 
 
+def test_openai_responses(openai_client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": MODEL, "input": "Say hi", "max_output_tokens": 6, "temperature": 0}
+    whole = openai_client.responses.create(**asked)
+    assert whole.status == "completed"
+    assert whole.usage is not None
+    assert whole.usage.output_tokens == 6
+    with openai_client.responses.stream(**asked) as stream:
+        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        last = stream.get_final_response()
+    assert "".join(deltas) == last.output_text == whole.output_text != ""
+
+
 def test_openai_schema(openai_client: openai.OpenAI) -> None:
     made = openai_client.chat.completions.create(
         model=MODEL,

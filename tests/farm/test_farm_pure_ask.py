@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from farm.embedded import ask, card, openai, options, pieces, schema, template, vectors
+from farm.embedded.gguf import GgufHeader
+from farm.embedded.gojson import Number
 from farm.embedded.template import Turn
 from farm.embedded.words import RefusalError
 
@@ -64,10 +66,20 @@ def test_generate_raw() -> None:
     ("given", "status", "words"),
     [
         ({"prompt": "x", "template": "{{ .Prompt }}"}, 400, "raw: true"),
+        ({"prompt": "x", "raw": True, "system": "s"}, 400, "raw mode does not support template, system"),
         ({"prompt": "x", "think": "high"}, 400, '"smollm2:135m" does not support thinking'),
         ({"prompt": "x", "images": ["***"]}, 400, "illegal base64"),
+        (
+            {"prompt": "x", "images": [[256]]},
+            400,
+            "number 256 into Go struct field",
+        ),
         ({"model": "gpt:cloud"}, 403, "ollama cloud is disabled"),
-        ({"model": "gpt-cloud"}, 403, "ollama cloud is disabled"),
+        ({"model": "gpt:7b-Cloud"}, 403, "ollama cloud is disabled"),
+        ({"model": "gpt-cloud"}, 404, "model 'gpt-cloud' not found"),
+        ({"model": "gpt:cloud:local"}, 400, 'use either :local or :cloud, not both: "gpt:cloud:local"'),
+        ({"model": "a b"}, 400, "invalid model name"),
+        ({"model": " "}, 404, "model ' ' not found"),
     ],
 )
 def test_generate_refusals(given: dict[str, Any], status: int, words: str) -> None:
@@ -76,9 +88,38 @@ def test_generate_refusals(given: dict[str, Any], status: int, words: str) -> No
     assert words in text
 
 
-@pytest.mark.parametrize("name", ["smollm2", "SmolLM2:135M", "smollm2:latest"])
+@pytest.mark.parametrize(
+    "name",
+    ["smollm2", "SmolLM2:135M", "smollm2:latest", "smollm2:135m:local", "library/smollm2:135m",
+     "https://registry.ollama.ai/library/smollm2:135m"],
+)  # fmt: skip
 def test_names_of_the_model(name: str) -> None:
-    assert ask.read_chat(body(model=name, messages=[{"role": "user", "content": "x"}])).model == name
+    made = ask.read_chat(body(model=name, messages=[{"role": "user", "content": "x"}]))
+    ask.check_chat(made)
+    assert made.model == name
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"think": True, "tools": [{}]}, '"smollm2:135m" does not support thinking'),
+        ({"tools": [{}]}, "registry.ollama.ai/library/smollm2:135m does not support tools"),
+        ({"model": ""}, "model is required"),
+        ({"model": "nosuch"}, "model 'nosuch' not found"),
+    ],
+)
+def test_what_a_chat_is_checked_for(given: dict[str, Any], words: str) -> None:
+    made = ask.read_chat(body(**given))
+    with pytest.raises(RefusalError) as caught:
+        ask.check_chat(made)
+    assert caught.value.text == words
+
+
+def test_an_unload_is_not_checked_for_abilities() -> None:
+    made = ask.read_chat(body(keep_alive=0, think=True, tools=[{}]))
+    ask.check_chat(made)
+    assert made.unloads
+    assert ask.read_generate(body(keep_alive="0s", raw=True, system="s", think=True)).unloads
 
 
 def test_a_message_without_content_is_empty_text() -> None:
@@ -87,14 +128,19 @@ def test_a_message_without_content_is_empty_text() -> None:
 
 def test_the_card() -> None:
     assert card.tags("then")["models"][0]["size"] == 98_362_432
-    shown = card.show("then", 2048)
+    header = GgufHeader({"tokenizer.ggml.tokens": ["a"]}, ({"name": "t", "type": "F32", "shape": [1]},))
+    shown = card.show("then", 2048, header)
     assert (
         shown["parameters"]
         == 'num_ctx                        2048\nstop                           "<|im_end|>"'
     )
     assert list(shown) == [
-        "modelfile", "parameters", "template", "details", "model_info", "capabilities", "modified_at",
+        "modelfile", "parameters", "template", "details", "model_info", "tensors", "capabilities",
+        "modified_at",
     ]  # fmt: skip
+    assert shown["model_info"]["tokenizer.ggml.tokens"] is None
+    verbose = card.show("then", 2048, header, verbose=True)
+    assert verbose["model_info"]["tokenizer.ggml.tokens"] == ["a"]
     entry = card.loaded("m", size_b=1, expires_at="then", slot_tokens=64)
     assert (entry["size"], entry["size_vram"], entry["context_length"]) == (1, 0, 64)
     assert card.openai_model(5)["created"] == 5
@@ -108,15 +154,20 @@ def test_names() -> None:
 # -- /v1 ------------------------------------------------------------------------------------------
 
 
+PICTURE = "data:image/png;base64,aGk="
+
+
 def test_openai_chat() -> None:
     made, usage = openai.read_chat(
         body(
-            messages=[{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}],
+            messages=[{"role": "user", "content": [{"type": "text", "text": "a"},
+                                                  {"type": "image_url", "image_url": {"url": PICTURE}},
+                                                  {"type": "input_audio", "input_audio": {"data": "aGk="}}]}],
             max_tokens=5, max_completion_tokens=6, stop="x", seed=1, top_p=0.5, stream=True, logprobs=True,
             stream_options={"include_usage": True}, response_format={"type": "json_object"},
         )
     )  # fmt: skip
-    assert made.turns == (Turn("user", "a"), Turn("user", "", 1))
+    assert made.turns == (Turn("user", "a"), Turn("user", "", 1), Turn("user", "", 1))
     assert made.options == {"temperature": 1.0, "top_p": 0.5, "num_predict": 6, "stop": ["x"], "seed": 1}
     assert (made.format, made.top_logprobs, made.stream, usage) == ("json", 0, True, True)
 
@@ -136,13 +187,50 @@ def test_openai_formats(given: dict[str, Any], wanted: Any) -> None:
     assert (made.format, usage, made.options["stop"]) == (wanted, False, ["a"])
 
 
+BAD_CALL = {"function": {"arguments": "["}}
+
+
+def _picture(url: Any) -> dict[str, Any]:
+    return _said([{"type": "image_url", "image_url": url}])
+
+
+def _sound(**told: Any) -> dict[str, Any]:
+    return _said([{"type": "input_audio"} | told])
+
+
+def _said(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"messages": [{"role": "user", "content": 5}]}, "invalid message content type"),
-        ({"messages": [{"role": "user", "content": [5]}]}, "invalid message content type"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "invalid message format"),
-        ({"messages": [{"role": "user", "content": "x"}], "top_logprobs": 99}, "top_logprobs must be"),
+        ({"messages": [_said(5)]}, "invalid message content type: float64"),
+        ({"messages": [_said(None)]}, "invalid message content type: <nil>"),
+        ({"messages": [_said([5])]}, "invalid message format"),
+        ({"messages": [_said([{"type": "text"}])]}, "invalid message format"),
+        ({"messages": [_picture(5)]}, "invalid message format"),
+        (
+            {"messages": [_picture("http://x/y")]},
+            "image URLs are not currently",
+        ),
+        (
+            {"messages": [_picture("data:image/gif;base64,aGk=")]},
+            "invalid image",
+        ),
+        ({"messages": [_sound()]}, "invalid input_audio format"),
+        ({"messages": [_sound(input_audio={})]}, "missing data"),
+        (
+            {"messages": [_sound(input_audio={"data": "%"})]},
+            "illegal base64 data",
+        ),
+        (
+            {"messages": [_said("x") | {"tool_calls": [{"function": {"arguments": "["}}]}]},
+            "invalid tool call",
+        ),
+        ({"messages": [_said("x")], "top_logprobs": 99}, "top_logprobs must be"),
+        ({"messages": [_said("x")], "reasoning_effort": "much"}, "invalid reasoning value: 'much'"),
+        ({"messages": []}, "[] is too short - 'messages'"),
     ],
 )
 def test_openai_refusals(given: dict[str, Any], words: str) -> None:
@@ -151,10 +239,35 @@ def test_openai_refusals(given: dict[str, Any], words: str) -> None:
     assert words in text
 
 
+@pytest.mark.parametrize(
+    ("given", "think"),
+    [({}, None), ({"reasoning_effort": "none"}, False), ({"reasoning": {"effort": "low"}}, "low"),
+     ({"reasoning": {}, "reasoning_effort": "high"}, None)],
+)  # fmt: skip
+def test_openai_efforts(given: dict[str, Any], think: Any) -> None:
+    made, _ = openai.read_chat(body(messages=[_said("x")], **given))
+    assert made.think == think
+
+
+def test_openai_calls_of_tools_are_history() -> None:
+    call = {"id": "c", "function": {"name": "f", "arguments": '{"a":1}'}}
+    made, _ = openai.read_chat(body(messages=[{"role": "ASSISTANT", "tool_calls": [call]}, _said([])]))
+    assert made.turns == (Turn("assistant", ""),)
+
+
+@pytest.mark.parametrize(("given", "top_p"), [({}, 1.0), ({"top_p": 0}, 1.0), ({"top_p": 0.5}, 0.5)])
+def test_openai_completion_top_p(given: dict[str, Any], top_p: float) -> None:
+    assert openai.read_completion(body(prompt="x", **given))[0].options["top_p"] == top_p
+
+
+def test_openai_chat_takes_a_top_p_of_0() -> None:
+    assert openai.read_chat(body(messages=[_said("x")], top_p=0))[0].options["top_p"] == 0
+
+
 def test_openai_completion_suffix() -> None:
     assert refused(openai.read_completion, body(prompt="a", suffix="b")) == (
         400,
-        f"{MODEL} does not support insert",
+        f"registry.ollama.ai/library/{MODEL} does not support insert",
     )
 
 
@@ -200,6 +313,26 @@ def test_options_are_taken() -> None:
 )
 def test_option_types(given: dict[str, Any], words: str) -> None:
     assert refused(options.parse, given) == (500, words)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "sent"),
+    [({"repeat_last_n": -1}, "repeat_last_n", 8192), ({"repeat_last_n": 3e9}, "repeat_last_n", 8192),
+     ({"num_keep": -1e18}, "n_keep", -1), ({"seed": 1e300}, "seed", 2**31 - 1),
+     ({"top_k": -1e300}, "top_k", 1 - 2**31)],
+)  # fmt: skip
+def test_integers_are_taken_for_the_nearest_the_engine_takes(
+    given: dict[str, Any], name: str, sent: int
+) -> None:
+    assert options.parse(given).sampling[name] == sent
+
+
+@pytest.mark.parametrize(("value", "sign"), [(1e308, "+"), (-1e308, "-")])
+def test_a_float_too_large_for_32_bits(value: float, sign: str) -> None:
+    with pytest.raises(RefusalError, match="failed to marshal data") as caught:
+        options.parse({"temperature": value}).check_finite()
+    assert (caught.value.status, caught.value.text[-4:]) == (500, f"{sign}Inf")
+    options.parse({"temperature": 1e38, "seed": 1e308}).check_finite()
 
 
 @pytest.mark.parametrize(("context", "window"), [(None, 2048), (64, 64), (9999, 2048), (1, 4)])
@@ -264,22 +397,12 @@ def _nested(depth: int) -> dict[str, Any]:
         {"type": "array", "maxItems": -1},
         _nested(100),
         {"anyOf": [{"type": "string"}] * 3000},
+        {"enum": _nested(100)},
+        {"maximum": Number("1e999")},
     ],
 )
 def test_schemas_that_are_refused(given: dict[str, Any]) -> None:
     assert refused(schema.parse_format, given) == (500, "invalid JSON schema in format")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("kind", "good", "bad"),
-    [("object", "{", "The"), ("array", " [", "{"), ("string", '"a', "a"), ("integer", "-1", '"1"'),
-     ("boolean", "true", "1"), ("null", "null", "x"), (["string", "null"], "n", "W"), (None, "{", "W")],
-)  # fmt: skip
-def test_an_answer_that_ignores_its_schema_shows_at_once(kind: Any, good: str, bad: str) -> None:
-    schema.check_begin({"type": kind}, good)
-    schema.check_begin({"type": kind}, "\n")
-    with pytest.raises(RefusalError, match="invalid JSON schema"):
-        schema.check_begin({"type": kind}, bad)
 
 
 def test_hints_for_the_engine() -> None:
@@ -292,7 +415,9 @@ def test_a_large_but_sane_schema_passes() -> None:
     assert schema.parse_format(_nested(10)) == _nested(10)
 
 
-@pytest.mark.parametrize(("given", "shown"), [("xml", '"\\"xml\\""'), (5, '"5"'), ([1], '"[1]"')])
+@pytest.mark.parametrize(
+    ("given", "shown"), [("xml", '"\\"xml\\""'), (5, '"5"'), ([1], '"[1]"'), (Number("1e999"), '"1e999"')]
+)
 def test_what_is_no_format(given: Any, shown: str) -> None:
     words = f'invalid format: {shown}; expected "json" or a valid JSON Schema object'
     assert refused(schema.parse_format, given) == (500, words)
@@ -390,7 +515,28 @@ def test_embed_asks() -> None:
     assert vectors.read_embeddings(body(prompt="a")).truncate is False
     assert vectors.read_openai(body(input="a", encoding_format="base64")).base64
     assert refused(vectors.read_embed, body(input=["a", 1]))[1] == "invalid input type"
-    assert refused(vectors.read_openai, body(input=[""]))[1] == "invalid input"
+    assert refused(vectors.read_openai, body(input=[]))[1] == "invalid input"
+    assert refused(vectors.read_openai, body(input=[5]))[1] == "invalid input type"
+    assert vectors.read_openai(body(input="")).texts == ("",)
+    assert refused(vectors.read_openai, body(input="a", encoding_format="hex"))[1].startswith(
+        "Invalid value for"
+    )
+    assert refused(vectors.read_embed, body(model="", input=5))[1] == "model '' not found"
+    assert refused(vectors.read_embeddings, body(model="")) == (400, "model is required")
+    assert refused(vectors.read_embeddings, body(model="nosuch"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("tokens", "window", "wanted"),
+    [
+        ([5, 6, 7], 3, [5, 6, 7]),
+        ([5, 6, 7, 8], 3, [5]),
+        ([1, 6, 7, 2], 3, [1, 6, 7]),
+        ([1, 6, 7, 8], 3, [1, 6]),
+    ],
+)
+def test_texts_are_cut_to_fit(tokens: list[int], window: int, wanted: list[int]) -> None:
+    assert vectors.cut_to_fit(tokens, window) == wanted
 
 
 def test_normalised() -> None:
