@@ -65,7 +65,7 @@ SEAMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("socket read", ("asyncio.selector_events:_SelectorSocketTransport._read_ready",)),
     ("event loop: waiting", ("selectors:DefaultSelector.select",)),
     ("event loop: turns, tasks, timers", ("asyncio.base_events:BaseEventLoop._run_once",)),
-    ("worker threads: HTTP read", ("urllib3.response:HTTPResponse.read1", "relay.call:Call.may_read")),
+    ("worker threads: HTTP read", ("relay.asker:_Head.read_some", "relay.call:Call.may_read")),
     (
         "worker threads: post to the loop",
         tuple(f"relay.pump:Pump.{name}" for name in ("head", "data", "eof", "closed")),

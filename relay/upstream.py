@@ -1,7 +1,8 @@
 """HTTP on worker threads: takes requests, posts what comes of them, lets go at once when told.
 
 Blocking reads, one thread per running request: simple, and bounded by RELAY_WORKERS. Knows nothing of NKN;
-owned by `pump`, which gets every event on its own loop. How one request runs is `call`.
+owned by `pump`, which gets every event on its own loop. `asker` says how one request runs, `call` how it is
+stopped.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import threading
 import time
 from typing import Any, Protocol
 
-from relay.call import Call, answer, fault_of
+from relay.asker import Answer, Asker, fault_of
+from relay.call import Call
 from relay.frames import StreamMode
 from relay.policy import UpstreamRequest
 from wire import headers as wire_headers
@@ -94,10 +96,11 @@ class Upstream:
             self._queue.put(None)
 
     def _work(self) -> None:
+        asker = Asker()
         while (item := self._queue.get()) is not None:
             tag, call = item
             try:
-                self._run(tag, call)
+                self._run(tag, call, asker)
             except Exception as error:  # noqa: BLE001 - the worker must live, the peer must be told
                 if not call.aborted:
                     self._events.failed(tag, fault_of(error, call))
@@ -105,17 +108,16 @@ class Upstream:
                 call.detach()
                 self._events.closed(tag)
 
-    def _run(self, tag: int, call: Call) -> None:
+    def _run(self, tag: int, call: Call, asker: Asker) -> None:
         if call.aborted:
             return
-        with answer(call) as response:
-            self._events.head(tag, response.status_code, wire_headers.to_peer(response.raw.headers.items()))
-            self._read(tag, call, response.raw)
+        with asker.answer(call) as answer:
+            self._events.head(tag, answer.status, wire_headers.to_peer(answer.headers))
+            self._read(tag, call, answer)
 
-    def _read(self, tag: int, call: Call, raw: Any) -> None:
+    def _read(self, tag: int, call: Call, answer: Answer) -> None:
         while call.may_read():
-            # read1 gives what has arrived; read would wait until the buffer is full.
-            data = raw.read1(limits.READ_B, decode_content=False)
+            data = answer.read()
             if call.aborted:
                 return
             if not data:
@@ -152,8 +154,8 @@ class _Probe:
 
     def _ask(self) -> None:
         try:
-            with answer(self._call) as response:
-                self._found = (response.status_code < 500, f"HTTP {response.status_code}")
+            with Asker().answer(self._call) as answer:
+                self._found = (answer.status < 500, f"HTTP {answer.status}")
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one target, the peer gets an answer
             self._found = (False, f"does not answer ({type(error).__name__})")
         finally:

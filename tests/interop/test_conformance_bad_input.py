@@ -206,13 +206,11 @@ CASES: dict[str, Case] = {
     ),
     "a chunk size that is none": Case(sends(HEAD + b"zz\r\n" + LINE), "upstream_broke"),
     "a chunk size below zero": Case(sends(HEAD + b"-1\r\n" + LINE), "upstream_broke"),
-    "a chunk size beyond all bounds": Case(
-        sends(HEAD + b"f" * 40 + b"\r\n" + LINE), "upstream_broke", body=LINE
-    ),
+    "a chunk size beyond all bounds": Case(sends(HEAD + b"f" * 40 + b"\r\n" + LINE), "upstream_broke"),
     "a chunk size without end": Case(floods(HEAD, b"1" * 4096), "upstream_broke"),
     "no last chunk": Case(sends(HEAD + chunk(LINE + DONE)), "upstream_broke", body=LINE + DONE),
     "trailers without end": Case(
-        floods(HEAD + chunk(LINE + DONE) + b"0\r\n", b"X: y\r\n"), "timeout", body=LINE + DONE, timeout_ms=120
+        floods(HEAD + chunk(LINE + DONE) + b"0\r\n", b"X: y\r\n"), "upstream_broke", body=LINE + DONE
     ),
 }  # fmt: skip
 
