@@ -76,7 +76,8 @@ class Pump:
 
     def head(self, tag: int, status: int, headers: dict[str, str]) -> None:
         """See upstream.Events."""
-        self._post(lambda: self._engine.head(tag, status, headers, time.monotonic()))
+        came_at = time.monotonic()  # as for `data`: a line is not earlier than its head
+        self._post(lambda: self._engine.head(tag, status, headers, came_at))
 
     def data(self, tag: int, data: bytes) -> None:
         """See upstream.Events; bytes that would only be held wake nobody."""
@@ -89,7 +90,8 @@ class Pump:
 
     def eof(self, tag: int) -> None:
         """See upstream.Events."""
-        self._post(lambda: self._engine.eof(tag, time.monotonic()))
+        came_at = time.monotonic()
+        self._post(lambda: self._engine.eof(tag, came_at))
 
     def failed(self, tag: int, fault: Fault) -> None:
         """See upstream.Events."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -163,15 +164,21 @@ async def upstream() -> AsyncIterator[Ollamalike]:
         yield server
 
 
-@pytest.fixture
-async def node() -> AsyncIterator[str]:
-    """A real node if NKN_TEST_RPC names one, else the development node."""
+@contextlib.asynccontextmanager
+async def running_node() -> AsyncIterator[str]:
+    """The RPC address of a real node if NKN_TEST_RPC names one, else of a development node."""
     real = os.environ.get("NKN_TEST_RPC")
     if real:
         yield real
         return
     async with DevNode() as started:
         yield started.rpc_url
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[str]:
+    async with running_node() as rpc:
+        yield rpc
 
 
 @pytest.fixture

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import itertools
 import json
-import os
-from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
+from harness import Relay
 from interop.sdk import ANSWER_S, Peer, Peers
-
-from relay.nkn.devnode import DevNode
+from scripted import Scripted
 
 Frame = dict[str, Any]
 TERMINAL = {"relay.response", "relay.response.end"}
 _numbers = itertools.count(1)
 
 
-@contextlib.asynccontextmanager
-async def running_node() -> AsyncIterator[str]:
-    """The RPC address of a real node if NKN_TEST_RPC names one, else of a development node."""
-    real = os.environ.get("NKN_TEST_RPC")
-    if real:
-        yield real
-        return
-    async with DevNode() as node:
-        yield node.rpc_url
+@dataclass
+class Stage:
+    """A node, a relay of its own process, and its upstream."""
+
+    node: str
+    relay: Relay
+    upstream: Scripted
 
 
 class Asker:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from harness import ROOT, Relay
-from interop.conformance import Asker, Stream, fresh, running_node
+from harness import ROOT, Relay, running_node
+from interop.conformance import Asker, Stream, fresh
 from interop.sdk import Peers
 from scripted import Scripted, Visit
 

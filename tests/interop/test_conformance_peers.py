@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from harness import Relay
-from interop.conformance import Asker, Stream, fresh, running_node
+from harness import Relay, running_node
+from interop.conformance import Asker, Stage, Stream, fresh
 from interop.sdk import Peers
 from scripted import Scripted, Visit
 
@@ -21,13 +20,6 @@ pytestmark = [pytest.mark.node, pytest.mark.asyncio(loop_scope="module")]
 async def _ollama_without(visit: Visit) -> None:
     """Ollama's answer to a path that it has not."""
     await visit.whole("text/plain", b"404 page not found", status="404 Not Found")
-
-
-@dataclass
-class Stage:
-    node: str
-    relay: Relay
-    upstream: Scripted
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

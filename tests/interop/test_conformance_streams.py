@@ -6,13 +6,12 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from harness import Relay
-from interop.conformance import Asker, Stream, fresh, running_node
+from harness import Relay, running_node
+from interop.conformance import Asker, Stage, Stream, fresh
 from interop.sdk import Peers
 from scripted import NDJSON, SSE, Script, Scripted, Visit
 
@@ -106,15 +105,6 @@ SCRIPTS: dict[str, Script] = {
     "dies": _dies,
     "too-long": _too_long,
 }
-
-
-@dataclass
-class Stage:
-    """A node, a relay with a short keepalive, and its upstream."""
-
-    node: str
-    relay: Relay
-    upstream: Scripted
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -136,6 +136,17 @@ async def test_the_first_line_wakes_the_loop_and_leaves(bench: Bench) -> None:
     assert ("taken", (tag,)) in bench.upstream.told
 
 
+async def test_what_comes_at_once_keeps_the_times_at_which_it_came(bench: Bench) -> None:
+    tag = bench.ask()
+    bench.upstream.events.head(tag, 200, HEAD)
+    bench.upstream.events.data(tag, b"0\n")
+    threading.Event().wait(0.02)  # the loop is busy elsewhere
+    bench.upstream.events.eof(tag)
+    await bench.until(lambda: len(bench.client.frames) == 3)
+    begin, lines, _ = bench.client.frames
+    assert lines["lines"][0]["ts"] - begin["ts"] in {0, 1}
+
+
 async def test_lines_that_would_only_be_held_wake_nobody_and_leave_with_the_acknowledgement(
     bench: Bench,
 ) -> None:
