@@ -122,7 +122,7 @@ class NodeSession:
         now: seconds on a monotonic clock.
 
     Attributes:
-        state: GREETING, REGISTERING or READY.
+        state: GREETING, REGISTERING or READY, which is reached only with the node's key and a block hash.
         node_key: 32 bytes or empty.
         block_hash: 32 bytes, or empty before the node told one.
     """
@@ -140,11 +140,6 @@ class NodeSession:
         self._state_since = now
         self._pinged_at = now
         self._ponged_at = now
-
-    @property
-    def ready(self) -> bool:
-        """Whether a message signed now would be accepted."""
-        return self.state is State.READY  # reached only with a key and a block hash
 
     def opened(self, now: float) -> None:
         """The websocket stands; the time it took to dial does not count."""

@@ -75,7 +75,6 @@ def test_greeting_challenge_registers_with_a_signature():
     one = session()
     assert_signed(said(one.feed(GREETING_FRAME, T0)))
     assert one.state is State.REGISTERING
-    assert not one.ready
 
 
 def test_registering_challenge_is_answered_again():
@@ -100,7 +99,7 @@ def test_registering_setclient_ok_is_ready_with_the_nodes_own_key():
     one = session(State.REGISTERING)
     assert one.feed(ACCEPTED, T0) == [Ready()]
     assert one.state is State.READY
-    assert (one.ready, one.block_hash, one.node_key) == (True, HASH, NODE_KEY)
+    assert (one.state, one.block_hash, one.node_key) == (State.READY, HASH, NODE_KEY)
 
 
 def test_ready_setclient_ok_changes_nothing():
@@ -132,7 +131,7 @@ def test_a_refusal_before_ready_ends_the_session(state):
 def test_ready_refusal_is_passed_over():
     one = session(State.READY)
     assert one.feed(REFUSED, T0) == []
-    assert one.ready
+    assert one.state is State.READY
 
 
 @pytest.mark.parametrize("state", State)
@@ -246,7 +245,7 @@ def test_an_answer_without_a_usable_block_hash_is_no_registration(result):
     assert one.feed(frame("setClient", result), T0) == [
         Refused(0, "the node's answer lacks its key or a block hash")
     ]
-    assert not one.ready
+    assert one.state is not State.READY
 
 
 def test_a_block_hash_that_came_earlier_will_do():
