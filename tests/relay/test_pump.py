@@ -44,7 +44,7 @@ class FakeUpstream:
 class FakeClient:
     """Notes frames; acknowledges when told to."""
 
-    queued_b = under_way = 0
+    queued_b = 0
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
