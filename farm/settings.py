@@ -6,8 +6,8 @@ Pure. Called by `cli`; what comes out is `house`'s plan.
 from __future__ import annotations
 
 from farm import limits
+from farm.api.durations import parse_keep_alive
 from farm.embedded import card
-from farm.embedded.durations import parse_keep_alive
 from farm.plan import FarmPlan
 from wire.errors import SettingsFault
 

@@ -12,10 +12,10 @@ from enum import Enum
 
 from relay import frames
 from relay.commands import Effort
-from relay.endmark import NEEDS_MARK
 from relay.outflow import Outflow
 from relay.policy import UpstreamRequest
 from wire import limits
+from wire.endmark import NEEDS_MARK
 from wire.errors import Fault, busy, cut, timed_out, upstream_broke, upstream_status
 
 

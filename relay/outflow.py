@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from relay import frames
 from relay.batcher import Batcher
-from relay.endmark import EndMark
 from wire import limits
+from wire.endmark import EndMark
 from wire.errors import UpstreamFault, line_too_long
 from wire.ndjson import LineSplitter
 

@@ -31,15 +31,15 @@ FLOORS: dict[int, tuple[str, ...]] = {
     ),
     2: (
         "relay.admission", "relay.answered", "relay.batcher", "relay.cloud", "relay.commands",
-        "relay.endmark", "relay.engine",
+        "relay.engine",
         "relay.exchange", "relay.frames", "relay.outflow", "relay.policy", "relay.reader",
         "relay.requestbody", "relay.station",
-        "farm.gate", "farm.limits", "farm.model", "farm.plan", "farm.embedded.words", "farm.embedded.gojson",
-        "farm.embedded.fields", "farm.embedded.durations", "farm.embedded.card",
+        "farm.api", "farm.gate", "farm.limits", "farm.model", "farm.plan",
+        "farm.embedded.fields", "farm.embedded.card",
         "farm.embedded.options", "farm.embedded.schema",
         "farm.embedded.template", "farm.embedded.ask", "farm.embedded.pieces",
         "farm.embedded.native", "farm.embedded.openai", "farm.embedded.openai_voice",
-        "farm.embedded.vectors", "farm.embedded.gosyntax", "farm.embedded.gobytes", "farm.embedded.structs",
+        "farm.embedded.vectors", "farm.embedded.gobytes", "farm.embedded.structs",
         "farm.embedded.responses", "farm.embedded.responses_voice", "farm.embedded.messages",
         "farm.embedded.messages_voice", "farm.embedded.doors", "farm.embedded.gguf",
     ),
@@ -55,7 +55,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
 NOT_BELOW_3 = {
     "asyncio", "concurrent", "datetime", "logging", "multiprocessing", "os", "queue", "random", "secrets",
     "select", "selectors", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time",
-    "pathlib", "httpx", "requests", "urllib3", "websockets", "uvicorn", "fastapi",
+    "pathlib", "aiohttp", "httpx", "prometheus_client", "psutil", "requests", "urllib3", "websockets", "uvicorn", "fastapi",
 }  # fmt: skip
 """No clock, socket, thread, file, chance or logger below floor 3."""
 FILE_LINES_MAX = 300

@@ -12,8 +12,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from farm import limits
+from farm.api import words
+from farm.api.words import RefusalError, Shape
 from farm.asgi import BodyTooLargeError, ClientLeftError, Exchange, Headers, Message, Receive, Scope, Send
-from farm.embedded import ask, doors, messages, openai, openai_voice, responses, words
+from farm.embedded import ask, doors, messages, openai, openai_voice, responses
 from farm.embedded.catalogue import Catalogue
 from farm.embedded.doors import Reply
 from farm.embedded.embed import Embedder
@@ -22,7 +24,6 @@ from farm.embedded.native import NativeVoice, Voice
 from farm.embedded.responses_voice import ResponsesVoice
 from farm.embedded.runner import Runner
 from farm.embedded.talk import Talk
-from farm.embedded.words import RefusalError, Shape
 from wire.errors import OurFault
 
 Handler = Callable[[Exchange], Awaitable[None]]

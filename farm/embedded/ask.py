@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from farm import limits
-from farm.embedded import card, fields, structs, words
+from farm.api import words
+from farm.api.words import UNSUPPORTED, RefusalError, unknown_model
+from farm.embedded import card, fields, structs
 from farm.embedded.template import Turn
-from farm.embedded.words import UNSUPPORTED, RefusalError, unknown_model
 
 
 @dataclass(frozen=True, slots=True)

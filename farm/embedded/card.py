@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from farm.embedded import gojson
+from farm.api import gojson
+from farm.api.words import RefusalError, cloud_model, unknown_model
 from farm.embedded.gguf import GgufHeader
-from farm.embedded.words import RefusalError, cloud_model, unknown_model
 from farm.model import SMOLLM2
 
 NAME = "smollm2:135m"

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from farm import limits
+from farm.api import gojson, words
+from farm.api.words import UNSUPPORTED, RefusalError, unknown_model
 from farm.asgi import Exchange
-from farm.embedded import card, fields, gguf, gojson, stamps, structs, words
+from farm.embedded import card, fields, gguf, stamps, structs
 from farm.embedded.gguf import GgufHeader
 from farm.embedded.pieces import EngineError
 from farm.embedded.runner import Runner
-from farm.embedded.words import UNSUPPORTED, RefusalError, unknown_model
 from farm.model import SMOLLM2
 
 _NDJSON = b"application/x-ndjson"

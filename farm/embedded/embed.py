@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 
 from farm import limits
+from farm.api import words
+from farm.api.words import RefusalError
 from farm.asgi import Exchange
-from farm.embedded import options, vectors, words
+from farm.embedded import options, vectors
 from farm.embedded.channel import LOST, Channel
 from farm.embedded.pieces import EngineError
 from farm.embedded.runner import Runner
 from farm.embedded.vectors import EmbedAsk
-from farm.embedded.words import RefusalError
 
 
 class Embedder:

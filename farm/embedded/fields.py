@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from farm.embedded import gojson
-from farm.embedded.words import RefusalError
+from farm.api import gojson
+from farm.api.words import RefusalError
 
 STRING = "string"
 BOOL = "bool"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from farm.embedded import fields, gobytes, gojson
+from farm.api import gojson
+from farm.api.words import RefusalError
+from farm.embedded import fields, gobytes
 from farm.embedded.ask import Ask
 from farm.embedded.fields import (
     ANY,
@@ -24,7 +26,6 @@ from farm.embedded.fields import (
 )
 from farm.embedded.structs import ARGUMENTS, PARAMETERS, STRINGS
 from farm.embedded.template import Turn
-from farm.embedded.words import RefusalError
 
 _CITATION = Struct(
     "anthropic.Citation",

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from farm.embedded import gojson, words
+from farm.api import gojson, words
+from farm.api.words import Shape
 from farm.embedded.ask import Ask
 from farm.embedded.pieces import Counts, Piece
-from farm.embedded.words import Shape
 
 Headers = tuple[tuple[bytes, bytes], ...]
 

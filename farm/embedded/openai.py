@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from farm.embedded import card, fields, gobytes, gojson
+from farm.api import gojson
+from farm.api.words import RefusalError, unknown_model
+from farm.embedded import card, fields, gobytes
 from farm.embedded.ask import Ask, check_abilities, check_logprobs
 from farm.embedded.fields import ANY, BOOL, FLOAT, FLOAT32, INT, RAW, STRING, Kind, Several, Struct
 from farm.embedded.structs import TOOL
 from farm.embedded.template import Turn
-from farm.embedded.words import RefusalError, unknown_model
 
 _STREAM_OPTIONS = Struct("openai.StreamOptions", {"include_usage": BOOL})
 _CALLED = Struct(

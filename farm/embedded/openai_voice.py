@@ -9,11 +9,11 @@ import abc
 from collections.abc import Sequence
 from typing import Any
 
-from farm.embedded import gojson, words
+from farm.api import gojson, words
+from farm.api.words import Shape
 from farm.embedded.ask import Ask
 from farm.embedded.native import Ending, Headers, joined
 from farm.embedded.pieces import Piece
-from farm.embedded.words import Shape
 
 
 class _OpenAiVoice(abc.ABC):

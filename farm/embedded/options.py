@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from farm import limits
-from farm.embedded import card, gojson
-from farm.embedded.words import RefusalError
+from farm.api import gojson
+from farm.api.words import RefusalError
+from farm.embedded import card
 
 _INTEGERS = frozenset(
     {

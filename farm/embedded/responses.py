@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from farm.embedded import fields, gojson, openai, schema
+from farm.api import gojson
+from farm.api.words import RefusalError
+from farm.embedded import fields, openai, schema
 from farm.embedded.ask import Ask
 from farm.embedded.fields import (
     BOOL,
@@ -26,7 +28,6 @@ from farm.embedded.fields import (
 )
 from farm.embedded.structs import PARAMETERS, STRINGS
 from farm.embedded.template import Turn
-from farm.embedded.words import RefusalError
 
 _RAWS = Several(RAW, "[]json.RawMessage")
 _PEEK = Struct('struct { Type string "json:\\"type\\"" }', {"type": STRING})

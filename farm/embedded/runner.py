@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm import limits
-from farm.embedded import words
+from farm.api import words
 from farm.plan import EnginePlan
 from farm.process import Child
 from wire.errors import OurFault

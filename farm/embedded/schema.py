@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from farm import limits
-from farm.embedded import fields, gojson
-from farm.embedded.words import RefusalError
+from farm.api import gojson
+from farm.api.words import RefusalError
+from farm.embedded import fields
 
 _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"})

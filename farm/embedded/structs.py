@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from farm.embedded import gobytes, gojson
-from farm.embedded.durations import parse_keep_alive
+from farm.api import gojson
+from farm.api.durations import parse_keep_alive
+from farm.embedded import gobytes
 from farm.embedded.fields import (
     ANY,
     BOOL,

@@ -11,8 +11,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from farm.api import words
+from farm.api.words import RefusalError, Shape
 from farm.asgi import Exchange
-from farm.embedded import options, schema, stamps, words
+from farm.embedded import options, schema, stamps
 from farm.embedded.ask import Ask
 from farm.embedded.channel import LOST, Channel
 from farm.embedded.native import Ending, NativeVoice, Voice
@@ -20,7 +22,6 @@ from farm.embedded.options import Options
 from farm.embedded.pieces import Counts, EngineError, Piece, read_event
 from farm.embedded.runner import Runner
 from farm.embedded.template import cut, render, shorter
-from farm.embedded.words import RefusalError, Shape
 
 
 def _now() -> str:

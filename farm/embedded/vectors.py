@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from farm.embedded import card, fields, gojson, structs
+from farm.api import gojson
+from farm.api.words import RefusalError, unknown_model, unknown_model_pull
+from farm.embedded import card, fields, structs
 from farm.embedded.fields import ANY, INT, STRING, Struct
-from farm.embedded.words import RefusalError, unknown_model, unknown_model_pull
 
 _OPENAI = Struct(
     "openai.EmbedRequest", {"input": ANY, "model": STRING, "dimensions": INT, "encoding_format": STRING}

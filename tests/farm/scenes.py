@@ -24,7 +24,7 @@ from rawhttp import Answer, Wire, ask, asking
 from recorded import ENTRIES, request_of
 
 from farm import limits
-from farm.embedded import gojson
+from farm.api import gojson
 from farm.embedded.app import OllamaApp
 from farm.embedded.runner import Runner
 from farm.plan import EnginePlan

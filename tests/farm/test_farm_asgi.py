@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from farm import limits
-from farm.embedded import words
+from farm.api import words
 from farm.embedded.app import OllamaApp
 from farm.embedded.ask import Ask
 from farm.embedded.native import NativeVoice

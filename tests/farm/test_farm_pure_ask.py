@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from farm.api.gojson import Number
+from farm.api.words import RefusalError
 from farm.embedded import ask, card, openai, options, pieces, schema, template, vectors
 from farm.embedded.gguf import GgufHeader
-from farm.embedded.gojson import Number
 from farm.embedded.template import Turn
-from farm.embedded.words import RefusalError
 
 MODEL = "smollm2:135m"
 

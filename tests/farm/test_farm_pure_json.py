@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from farm.embedded import durations, fields, gobytes, gojson, gosyntax, stamps, words
+from farm.api import durations, gojson, gosyntax, words
+from farm.api.words import RefusalError, Shape, error_answer, unknown_model
+from farm.embedded import fields, gobytes, stamps
 from farm.embedded.fields import Struct
-from farm.embedded.words import RefusalError, Shape, error_answer, unknown_model
 
 
 @pytest.mark.parametrize(

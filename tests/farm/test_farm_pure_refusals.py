@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from refusals import BAD_JSON, said_to
 
+from farm.api.words import RefusalError
 from farm.embedded import ask, fields, messages, openai, responses, structs, vectors
-from farm.embedded.words import RefusalError
 
 
 def _chat(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from farm.api.words import RefusalError
 from farm.embedded import ask, doors, gguf, messages, responses
 from farm.embedded.doors import Headers, Reply
 from farm.embedded.template import Turn
-from farm.embedded.words import RefusalError
 
 MODEL = "smollm2:135m"
 PICTURE = "data:image/png;base64,aGk="

@@ -1,10 +1,10 @@
-"""farm.embedded.words and native: the sentences of Ollama that no recording of ours brings about."""
+"""farm.api.words and native: the sentences of Ollama that no recording of ours brings about."""
 
 from __future__ import annotations
 
 import json
 
-from farm.embedded import words
+from farm.api import words
 from farm.embedded.ask import Ask
 from farm.embedded.native import NativeVoice
 from farm.embedded.template import Turn

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.endmark import NEEDS_MARK, EndMark
 from relay.policy import INFERENCE
+from wire.endmark import NEEDS_MARK, EndMark
 
 
 def seen(*lines: bytes) -> tuple[bool, bool]:

@@ -13,7 +13,7 @@ import struct
 from json.encoder import encode_basestring
 from typing import Any, NoReturn, Self
 
-from farm.embedded import gosyntax
+from farm.api import gosyntax
 
 
 class JsonError(ValueError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 
-from farm.embedded import gojson
+from farm.api import gojson
 
 JSON_UTF8 = "application/json; charset=utf-8"
 JSON_BARE = "application/json"
