@@ -42,10 +42,16 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: Headers = list(scope["headers"])
+        self.target = _target(scope)
         self.begun = False
         self._receive = receive
         self._send = send
         self._body_read = asyncio.Event()
+
+    @property
+    def bodied(self) -> bool:
+        """Whether the request announces a body."""
+        return any(self.header(name) is not None for name in (b"content-length", b"transfer-encoding"))
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of that lower-case name."""
@@ -122,3 +128,10 @@ class Exchange:
         await self._body_read.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def _target(scope: Scope) -> str:
+    """Path and query as the client wrote them."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope.get("query_string", b"")
+    return (path + b"?" + query if query else path).decode("latin-1")

@@ -8,11 +8,20 @@ from typing import Final
 # -- defaults of the command line ---------------------------------------------------------
 FRONT_PORT: Final = 8080
 """Where clients talk to the farm; the published default."""
+OLLAMA_PORT: Final = 11434
+"""Ollama's own; the published default of the back port. What answers there already is adopted."""
 BACK_PORT: Final = 11435
 """Where the embedded backend listens. 11434 stays free: it belongs to an Ollama of the user's own."""
 NUM_PARALLEL: Final = 4
 NUM_PARALLEL_MAX: Final = 64
 """Streams at the same time; the published default, and what one CPU engine can hold in memory."""
+OLLAMA_PARALLEL_MAX: Final = 512
+"""The same for an Ollama; its memory grows with each."""
+WAITING_LIMIT: Final = 100_000
+"""The longest queue an owner may ask for."""
+CTX: Final = 4096
+CTX_MAX: Final = 2_000_000
+"""Context of one stream of an Ollama in tokens: the published default, and more than any model has."""
 SLOT_TOKENS: Final = 2048
 SLOT_TOKENS_MIN: Final = 256
 """Context of one stream in tokens, and the least with which a chat makes sense."""
@@ -59,6 +68,15 @@ SCHEMA_NODES_MAX: Final = 2000
 """A `format` schema nested deeper or larger than this is refused: compiling it would stall every stream."""
 SCHEMA_REPEAT_MAX: Final = 2000
 """Largest minLength, maxItems and the like: beyond it the real runner crashes."""
+SCHEMA_OPTIONAL_MAX: Final = 128
+"""Properties that are not required (several objects: root of the sum of squares): a real runner dies of 400
+in one object, and 200 take it 1.6 s."""
+SCHEMA_CHOICES_MAX: Final = 1000
+"""Alternatives in lists: 10,000 hold up all streams of the model for 1.7 s."""
+SCHEMA_MAX_B: Final = 64 * 1024
+"""Ollama cuts a grammar off at 1 MiB, four times the schema at least; half a grammar ends the runner."""
+SCHEMA_PATTERN_MAX: Final = 256
+"""Characters of a regular expression in a schema."""
 SCHEMAS_KEPT: Final = 64
 """Schemas that are known to compile, or not to: apps use the same few again and again."""
 JSON_DEPTH_MAX: Final = 10_000
@@ -73,14 +91,82 @@ KEEP_TOKENS: Final = 4
 TOP_LOGPROBS_MAX: Final = 20
 """As Ollama and OpenAI have it."""
 
-# -- the proxy ------------------------------------------------------------------------------
+# -- the front ------------------------------------------------------------------------------
 CONNECT_S: Final = 5.0
 """TCP connect to the backend. Nothing else has a time limit: a prompt may take minutes to be read."""
-HEALTH_S: Final = 3.0
-"""The backend's answer to /_health's questions."""
+FRONT_BODY_MAX_B: Final = 64 * 1024 * 1024
+"""Largest request body, but for model files (/api/blobs), which go through without being kept."""
+BODIES_MAX_B: Final = 512 * 1024 * 1024
+"""Bodies of all requests that wait or run, together."""
+BIG_BODY_B: Final = 256 * 1024
+"""From here on a body is read in a thread of its own: 1 MB of JSON holds up all streams for 10 ms."""
 HEAD_MAX_B: Final = 128 * 1024
 """Request line and headers; Ollama accepts single headers of 100 kB."""
+HEAD_S: Final = 30.0
+"""A client that has not sent its request line and headers by then is cut."""
+CONNECTIONS_MAX: Final = 2048
+"""Connections of clients; more are told 503."""
 IDLE_S: Final = 75
 """An idle connection of a client is closed after it."""
 BACKLOG: Final = 1024
 """Connections the system may hold before they are accepted."""
+COURIER_HIGH_B: Final = 256 * 1024
+COURIER_LOW_B: Final = 64 * 1024
+"""Bytes of an answer that wait for a slow client: above the first the backend is not read, below the second
+it is."""
+TRIES: Final = 2
+"""Attempts at a backend that breaks off before its answer begins. No third: the request may be the cause."""
+RETRY_AFTER_MIN_S: Final = 1
+RETRY_AFTER_MAX_S: Final = 60
+"""Bounds of Retry-After; between them it is the time in which the queue moves up by one."""
+WITNESS_TAIL_B: Final = 2048
+"""The end of an answer, where the counts of tokens stand."""
+WITNESS_LINE_B: Final = 1024 * 1024
+"""A line is looked at whole up to here; the last line of a native stream lists all tokens of its prompt."""
+WITNESS_HEAD_B: Final = 4096
+"""What is looked at of a longer line; `done` stands before the tokens."""
+GHOST_S: Final = 600.0
+"""The longest a slot is kept for a client that left while its prompt was read."""
+REST_S: Final = 0.3
+"""A runner that used no processor for so long has nothing to do; it works in steps of a few ms."""
+REST_EVERY_S: Final = 0.1
+PROMPT_RATE: Final = 20.0
+"""Tokens of a prompt read in a second until the backend has told: a slow processor's."""
+PROMPT_BYTES_PER_TOKEN: Final = 3
+"""A low guess, so that a prompt is not taken for shorter than it is."""
+
+# -- a backend's life -----------------------------------------------------------------------
+LOOK_S: Final = 20.0
+"""A command that only looks at the machine; docker may take seconds to answer the first time."""
+HEALTH_S: Final = 3.0
+"""The backend's time to answer the farm's questions; it takes 4 ms under full load."""
+HEALTH_EVERY_S: Final = 1.0
+HEALTH_DOWN_EVERY_S: Final = 0.1
+"""Pause between two questions; shorter while it is down, for a client may wait."""
+HEALTH_BAD: Final = 3
+"""Answers in a row that must fail before no request is sent there."""
+HEALTH_GOOD: Final = 2
+"""Answers in a row that must come before requests are sent there again."""
+START_S: Final = 60.0
+"""From start to the first answer; a real one takes 0.1 to 1 s, a container more. Then it is started again."""
+STOP_S: Final = 5.0
+"""After it was asked to end; then it is killed."""
+RESTART_FIRST_S: Final = 0.5
+RESTART_MAX_S: Final = 30.0
+"""The first restart is at once, then these are the shortest and the longest pause."""
+RESTART_STEADY_S: Final = 60.0
+"""A backend that lived so long may be restarted at once again."""
+PULL_SILENT_S: Final = 300.0
+"""Silence of a pull after which it is given up; checking a large file takes minutes."""
+LOAD_S: Final = 3600.0
+"""The longest load: some 100 GB from a slow disk."""
+WATCH_EVERY_S: Final = 2.0
+"""Pause between two looks at runners that somebody waits for."""
+WATCH_WINDOW_S: Final = 20.0
+"""Silence without any use of the machine after which a runner hangs."""
+WATCH_BLIND_S: Final = 600.0
+"""The same where the runner cannot be looked at: nothing tells a hang from a very long prompt."""
+WATCH_CPU_S: Final = 0.02
+"""Processor time of a runner between two looks that counts as work; a stopped one uses none at all."""
+PROCESS_LOG: Final = 40
+"""Lines of a backend's log that are kept to be shown when it ends."""

@@ -19,19 +19,27 @@ class Child:
     Its stderr is read all the time, so that it never blocks, and only the last lines are kept.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, words: int = limits.LAST_WORDS) -> None:
         self._process = process
-        self._words: deque[str] = deque(maxlen=limits.LAST_WORDS)
+        self._words: deque[str] = deque(maxlen=words)
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def start(cls, argv: Sequence[str], environment: Mapping[str, str]) -> Child:
-        """Start `argv`; in a session of its own, so that Ctrl-C in the terminal reaches only the farm."""
+    async def start(
+        cls, argv: Sequence[str], environment: Mapping[str, str], words: int = limits.LAST_WORDS
+    ) -> Child:
+        """Start `argv`; in a session of its own, so that Ctrl-C in the terminal reaches only the farm.
+
+        Args:
+            argv: the command.
+            environment: all of it.
+            words: lines of its stderr that are kept.
+        """
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             *argv, stdin=pipe, stdout=pipe, stderr=pipe, env=dict(environment), start_new_session=True
         )
-        return cls(process)
+        return cls(process, words)
 
     @property
     def pid(self) -> int:
@@ -57,12 +65,12 @@ class Child:
         """Its exit code, when it has ended."""
         return await self._process.wait()
 
-    async def stop(self) -> None:
+    async def stop(self, within_s: float = limits.ENGINE_STOP_S) -> None:
         """Close its stdin, and kill it when that is not enough. Safe to call twice."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), limits.ENGINE_STOP_S)
+            await asyncio.wait_for(self._process.wait(), within_s)
         except TimeoutError:
             self.kill()
             await self._process.wait()

@@ -1,163 +1,148 @@
-"""The farm's front: everything under /api and /v1 goes to the backend and back byte for byte.
+"""The farm's front: who may come in, and which way a request goes.
 
-Every chunk of the backend is sent on when it comes. A client that leaves closes the backend's
-connection at once, which frees its slot; a backend that breaks off mid-answer has the client's connection
-cut, so that nobody takes half an answer for a whole one. `/_health` tells whether the backend is ready.
-Speaks only HTTP to the backend: an adapter or an unmodified Ollama. Made by `farm.house`.
+Everything under /api and /v1, and GET and HEAD of /, goes to a backend and back byte for byte. What makes a
+model work goes by `serving`, everything else straight through; /_health, /metrics and /_requests are the
+farm's own, in `panel`. Speaks only HTTP to the backends. Made by `rooms`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from typing import Any
+import secrets
+from collections.abc import AsyncIterator, Sequence
 
-import httpx
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse
-from starlette.routing import Route
-
-from farm import gate, limits
-from farm.asgi import Exchange, Headers, Receive, Scope, Send
-from wire.headers import end_to_end
+from farm import gate, limits, routes
+from farm.api.words import RefusalError, error_answer
+from farm.asgi import App, BodyTooLargeError, ClientLeftError, Exchange, Headers, Receive, Scope, Send
+from farm.backend import Backend
+from farm.courier import BrokeError, RefusedError
+from farm.passage import Passage
+from farm.serving import Waiter
 
 _LOG = logging.getLogger(__name__)
-_JSON = "application/json; charset=utf-8"
+_SAFE = frozenset({"GET", "HEAD"})
+_ABOUT = "the request body is larger than {} bytes"
 
 
-class Forwarder:
-    """Hands requests to one backend. An ASGI application.
+class Front:
+    """The farm's face. An ASGI application.
 
     Args:
-        backend: base URL such as http://127.0.0.1:11435.
-        client: see `farm.client.plain_client`.
+        panel: answers the farm's own routes.
+        waiter: serves requests that need a model.
+        passage: the way to the backends.
+        backends: in the order of their choice.
         loopback: whether the front listens only on this machine.
     """
 
-    def __init__(self, backend: str, client: httpx.AsyncClient, *, loopback: bool) -> None:
-        self._backend = httpx.URL(backend)
-        self._client = client
+    def __init__(
+        self, panel: App, waiter: Waiter, passage: Passage, backends: Sequence[Backend], *, loopback: bool
+    ) -> None:
+        self._panel = panel
+        self._waiter = waiter
+        self._passage = passage
+        self._backends = backends
         self._loopback = loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         exchange = Exchange(scope, receive, send)
         verdict = gate.judge_headers(exchange.headers, loopback=self._loopback)
-        framed_twice = {b"content-length", b"transfer-encoding"} <= {name for name, _ in exchange.headers}
         if verdict is gate.Verdict.FOREIGN:
             await exchange.begin(403, [(b"content-length", b"0")])
-            await exchange.end()
-        elif framed_twice:
-            # Two servers in a row that disagree on where a request ends can be made to see different ones.
-            why = "a request has either Content-Length or Transfer-Encoding, not both"
-            await _refuse(exchange, 400, why, (b"connection", b"close"))
-        else:
-            origin = exchange.header(b"origin") if verdict is gate.Verdict.ALLOWED else None
-            if origin and exchange.method == "OPTIONS":
-                await exchange.begin(204, gate.preflight_headers(origin))
-                await exchange.end()
-            else:
-                readable = gate.cors_headers(origin) if origin else []
-                await exchange.unless_left(self._forward(exchange, _target(scope), readable))
+            return await exchange.end()
+        if gate.framed_twice(exchange.headers):
+            why = "a request has either Content-Length or Transfer-Encoding, and says it once"
+            return await self._refuse(exchange, RefusalError(400, why), [(b"connection", b"close")])
+        origin = exchange.header(b"origin") if verdict is gate.Verdict.ALLOWED else None
+        if origin and exchange.method == "OPTIONS":
+            await exchange.begin(204, gate.preflight_headers(origin))
+            return await exchange.end()
+        if routes.is_own(exchange.path):
+            return await self._panel(scope, receive, send)
+        if not routes.is_backend_s(exchange.path):
+            return await exchange.whole(404, "text/plain", b"404 page not found")
+        readable = gate.cors_headers(origin) if origin else []
+        return await exchange.unless_left(self._answer(exchange, readable))
 
-    async def _forward(self, exchange: Exchange, target: bytes, extra: Headers) -> None:
-        bodied = any(exchange.header(name) is not None for name in (b"content-length", b"transfer-encoding"))
-        if not bodied:
-            await exchange.body(0)  # only its end comes; the watch for a leaving client begins there
-        request = httpx.Request(
-            exchange.method,
-            self._backend,
-            headers=_to_backend(exchange.headers),
-            content=exchange.body_chunks() if bodied else None,
-            # The target as the client wrote it: a URL class would write some of its characters anew.
-            extensions={"target": target, "timeout": self._client.timeout.as_dict()},
-        )
+    async def _answer(self, exchange: Exchange, extra: Headers) -> None:
+        route = routes.find(exchange.method, exchange.path)
+        close: Headers = []
         try:
-            answer = await self._client.send(request, stream=True)
-        except httpx.ConnectError:
-            remedy = "does not answer; start it, GET /_health tells when it is there"
-            return await _refuse(exchange, 502, f"the backend at {self._backend} {remedy}")
-        except httpx.TransportError as error:
-            what = f"broke off before it answered ({type(error).__name__}); ask again"
-            return await _refuse(exchange, 502, f"the backend at {self._backend} {what}")
-        try:
-            await _relay(exchange, answer, extra)
-        finally:
-            await answer.aclose()
+            if not exchange.bodied:
+                await exchange.body(0)  # only its end comes; the watch for a leaving client begins there
+            if route is None:
+                return await self._pass(exchange, extra)
+            return await self._waiter.serve(exchange, route, extra)
+        except ClientLeftError:
+            return None
+        except BodyTooLargeError:
+            refusal = RefusalError(413, _ABOUT.format(limits.FRONT_BODY_MAX_B))
+            close = [(b"connection", b"close")]
+        except RefusalError as found:
+            refusal = found
+        return await self._refuse(exchange, refusal, extra + close)
+
+    async def _pass(self, exchange: Exchange, extra: Headers) -> None:
+        """A request that needs no runner: straight through, its body as it comes."""
+        for backend in self._in_turn():
+            upload = _Upload(exchange)
+            try:
+                answer = await self._passage.ask(exchange, backend, upload.content())
+            except RefusedError:
+                backend.refused()
+                if exchange.bodied:
+                    break
+                continue
+            except BrokeError as error:
+                if upload.too_large:
+                    raise BodyTooLargeError from None
+                if exchange.method in _SAFE:
+                    continue
+                what = f"broke off before it answered ({error}); ask again"
+                raise RefusalError(502, f"the backend at {backend.url} {what}") from None
+            try:
+                await self._passage.give(exchange, answer, backend, extra, None)
+            finally:
+                answer.close()
+            return
+        raise self._waiter.nobody()
+
+    def _in_turn(self) -> list[Backend]:
+        """Those that are up first; the others may be up again before the farm has noticed."""
+        return sorted(self._backends, key=lambda backend: not backend.place.up)
+
+    async def _refuse(self, exchange: Exchange, refusal: RefusalError, extra: Headers) -> None:
+        if exchange.begun:
+            return
+        shape = routes.shape_of(exchange.path)
+        kind, body = error_answer(refusal, shape, number=secrets.token_hex(12))
+        headers = list(extra)
+        if refusal.status == 503:
+            headers.append((b"retry-after", str(self._waiter.retry_after_s()).encode()))
+        await exchange.whole(refusal.status, kind, body, *headers)
 
 
-async def _relay(exchange: Exchange, answer: httpx.Response, extra: Headers) -> None:
-    headers = _end_to_end(answer.headers.raw) + extra
-    if answer.headers.get("content-length") is None:
-        headers.append((b"x-accel-buffering", b"no"))  # a web server in front of us shall not gather chunks
-    await exchange.begin(answer.status_code, headers)
-    try:
-        async for chunk in answer.aiter_raw():
-            await exchange.piece(chunk)
-    except httpx.TransportError:
-        # No end is sent: the server then cuts the connection, and the client knows the answer is not whole.
-        _LOG.warning("the backend broke off in the middle of %s %s", exchange.method, exchange.path)
-        return
-    await exchange.end()
+class _Upload:
+    """The body of a request that goes through as it comes, bounded but for model files."""
 
+    def __init__(self, exchange: Exchange) -> None:
+        self.too_large = False
+        self._exchange = exchange
+        endless = exchange.path.startswith(routes.UPLOADS)
+        self._left_b = float("inf") if endless else limits.FRONT_BODY_MAX_B
 
-def _to_backend(headers: Headers) -> Headers:
-    """A client's headers without those about its connection, its Host and its Origin.
+    def content(self) -> AsyncIterator[bytes] | None:
+        """What is sent on; None when the request has no body."""
+        announced = self._exchange.header(b"content-length")
+        if announced is not None and announced.isdigit() and int(announced) > self._left_b:
+            raise BodyTooLargeError
+        return self._pieces() if self._exchange.bodied else None
 
-    httpx names the backend's host; the origin was judged here, by the same rule.
-    """
-    return [pair for pair in _end_to_end(headers) if pair[0].lower() not in {b"host", b"origin", b"expect"}]
-
-
-def _end_to_end(headers: Headers) -> Headers:
-    text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in end_to_end(text)]
-
-
-def _target(scope: Scope) -> bytes:
-    path: bytes = scope["raw_path"]
-    query: bytes = scope["query_string"]
-    return path + b"?" + query if query else path
-
-
-async def _refuse(exchange: Exchange, status: int, why: str, *extra: tuple[bytes, bytes]) -> None:
-    await exchange.whole(status, _JSON, json.dumps({"error": why}).encode(), *extra)
-
-
-async def health(backend: str, client: httpx.AsyncClient) -> JSONResponse:
-    """Whether the backend is ready: 200 when it answers, 503 when not, and what it has loaded."""
-    facts: dict[str, Any] = {"status": "down", "backend": backend, "version": None, "models": []}
-    try:
-        version = await client.get(f"{backend}/api/version", timeout=limits.HEALTH_S)
-        loaded = await client.get(f"{backend}/api/ps", timeout=limits.HEALTH_S)
-        facts["version"] = version.json()["version"]
-        facts["models"] = [entry["name"] for entry in loaded.json()["models"]]
-        facts["status"] = "ready"
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        facts["error"] = f"{type(error).__name__}: {error}"
-    return JSONResponse(facts, 200 if facts["status"] == "ready" else 503)
-
-
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    await Exchange(scope, receive, send).whole(404, "text/plain", b"404 page not found")
-
-
-def make_app(backend: str, client: httpx.AsyncClient, *, loopback: bool) -> FastAPI:
-    """The front as an ASGI application.
-
-    Args:
-        backend: base URL of the backend.
-        client: see `farm.client.plain_client`; closed by the caller.
-        loopback: whether the front listens only on this machine.
-    """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    forward = Forwarder(backend, client, loopback=loopback)
-
-    async def answer_health() -> JSONResponse:
-        return await health(backend, client)
-
-    app.add_api_route("/_health", answer_health, methods=["GET", "HEAD"])
-    # Routes of raw ASGI take every method; FastAPI's own would buffer the body and pick methods.
-    app.router.routes += [Route(path, forward) for path in ("/", "/api/{rest:path}", "/v1/{rest:path}")]
-    app.router.default = _not_found
-    return app
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        async for piece in self._exchange.body_chunks():
+            self._left_b -= len(piece)
+            if self._left_b < 0:
+                self.too_large = True
+                raise BodyTooLargeError
+            yield piece

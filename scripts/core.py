@@ -21,6 +21,7 @@ SHARED = (
         for name in ("control", "core", "faults", "frames", "panel", "ring", "rpc", "store", "vectors")
     ),
     "tests/farm/test_farm_pure_*.py",
+    "tests/farm/bench/test_bench_pure_*.py",
     "tests/farm/test_farm_recorded.py",
 )
 """Tests of rooms that have not a file for each module."""

@@ -1,0 +1,222 @@
+"""One backend as the farm knows it: asked how it is, and watched while somebody waits for it.
+
+Tells the pool through its `Place`; what runs it is a `Service`, and `life` brings it up again. Made by
+`rooms`, used by the front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import aiohttp
+
+from farm import limits
+from farm.health import Health
+from farm.loads import Loads
+from farm.pool import Place
+from farm.service import Service
+from farm.watchdog import Remedy, Sample, Watchdog
+
+_LOG = logging.getLogger(__name__)
+_UNANSWERED = (aiohttp.ClientError, TimeoutError, ValueError, ConnectionError)
+
+
+class Phase(enum.Enum):
+    """Where a backend is in its life; the names that /_health shows."""
+
+    STARTING = "starting"
+    PREPARING = "preparing"
+    READY = "ready"
+    DOWN = "down"
+
+
+class Backend:
+    """One backend.
+
+    Args:
+        url: where it answers, such as http://127.0.0.1:11434.
+        place: its entry in the pool.
+        service: what runs it.
+        loads: its models.
+        session: the way to it.
+        changed: called when the pool should look at the place again.
+
+    Attributes:
+        phase: where it is in its life.
+        version: what it says it is, or None.
+        trouble: one sentence on what is wrong, or None.
+        restarts: how often it was started again.
+        hangs: whether it is silent without working.
+        prompt_rate: tokens of a prompt that it reads in a second.
+        well: set while it answers.
+        again: set when it has to be brought up again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        place: Place,
+        service: Service,
+        loads: Loads,
+        session: aiohttp.ClientSession,
+        changed: Callable[[], None],
+    ) -> None:
+        self.url = url
+        self.place = place
+        self.service = service
+        self.loads = loads
+        self.phase = Phase.STARTING
+        self.version: str | None = None
+        self.trouble: str | None = None
+        self.restarts = 0
+        self.hangs = False
+        self.prompt_rate = limits.PROMPT_RATE
+        self.well = asyncio.Event()
+        self.again = asyncio.Event()
+        self._session = session
+        self._changed = changed
+        self._health = Health()
+        self._watchdog = Watchdog()
+        self._waited_for = 0
+        self._heard = False
+        self._poke = asyncio.Event()
+
+    # -- what the front tells -------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Somebody waits for its answer; `heard` says that some of it came."""
+        self._waited_for += 1
+        try:
+            yield
+        finally:
+            self._waited_for -= 1
+
+    def heard(self) -> None:
+        """It sent something."""
+        self._heard = True
+
+    def refused(self) -> None:
+        """Its port refuses connections."""
+        self._down("its port refuses connections")
+        self._poke.set()
+
+    async def rest(self, body_b: int) -> None:
+        """Wait until its runner has nothing to do, as far as that can be seen.
+
+        Args:
+            body_b: bytes of the request it still works on: when others use the runner as well, or it
+                cannot be looked at, the time its prompt takes is a guess.
+        """
+        guess_s = min(limits.GHOST_S, body_b / limits.PROMPT_BYTES_PER_TOKEN / max(self.prompt_rate, 0.1))
+        until = time.monotonic() + guess_s
+        before, still_s = _cpu_s(self.service.runners()), 0.0
+        with self.waiting():
+            while time.monotonic() < until and still_s < limits.REST_S:
+                await asyncio.sleep(limits.REST_EVERY_S)
+                now = _cpu_s(self.service.runners())
+                quiet = now is not None and before is not None and now - before < limits.WATCH_CPU_S
+                still_s = still_s + limits.REST_EVERY_S if quiet else 0.0
+                before = now
+
+    # -- how it is ------------------------------------------------------------------------
+
+    def ended(self, why: str) -> None:
+        """Its life is over for now."""
+        self.phase = Phase.DOWN
+        self.loads.forget()
+        self.loads.give_up()
+        self._down(why)
+
+    async def probe(self) -> None:
+        """Ask it how it is, again and again, until cancelled."""
+        while True:
+            self._poke.clear()
+            well = await self._answers()
+            if self._health.answered(well=well):
+                if well:
+                    self._up()
+                else:
+                    self._down(self.trouble or "it does not answer")
+            self._changed()
+            every = limits.HEALTH_EVERY_S if self._health.up else limits.HEALTH_DOWN_EVERY_S
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._poke.wait(), every)
+
+    def _up(self) -> None:
+        self.place.up = self.place.coming = True
+        self.trouble = None
+        self.well.set()
+
+    def _down(self, why: str) -> None:
+        self.trouble = why
+        self._health.gone()
+        self.well.clear()
+        self.place.up = False
+        if not self.service.ours:
+            self.place.coming = False
+            self.again.set()  # its memory is another one when it comes back
+        self._changed()
+
+    async def _answers(self) -> bool:
+        try:
+            if self.version is None or not self._health.up:
+                self.version = await self._ask_version()
+            await self.loads.look()
+        except _UNANSWERED as error:
+            if self._health.up:
+                self.trouble = f"it does not answer ({type(error).__name__})"
+            return False
+        return True
+
+    async def _ask_version(self) -> str:
+        timeout = aiohttp.ClientTimeout(total=limits.HEALTH_S)
+        async with self._session.get(f"{self.url}/api/version", timeout=timeout) as answer:
+            told = await answer.json(content_type=None)
+        version = told.get("version") if isinstance(told, dict) else None
+        if not version:
+            raise ValueError("no Ollama")
+        return str(version)
+
+    # -- whether it hangs -----------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Look whether it hangs while somebody waits, again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(limits.WATCH_EVERY_S)
+            loading = self.loads.waiting
+            if self._heard or not (self._waited_for or loading):
+                self._heard = False
+                self._watchdog.heard()
+            else:
+                samples = self.service.runners()
+                remedy = self._watchdog.look(time.monotonic(), samples, loading=loading)
+                self._cure(remedy)
+            self.hangs = self._watchdog.hangs
+
+    def _cure(self, remedy: Remedy) -> None:
+        if remedy is Remedy.NONE:
+            return
+        _LOG.warning("backend %s hangs; %s", self.url, remedy.value if self.service.ours else "restart it")
+        self.trouble = "it hangs: nothing came from it, and its runner uses no processor"
+        if remedy is Remedy.RELOAD:
+            self.loads.give_up()
+        elif self.service.ours and (remedy is Remedy.RESTART or not self.service.kill_runners()):
+            self.again.set()
+
+    # -- the end --------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """End its loads and, if it is ours, itself."""
+        await self.loads.close()
+        await self.service.stop()
+
+
+def _cpu_s(samples: Sequence[Sample] | None) -> float | None:
+    return None if samples is None else sum(sample.cpu_s for sample in samples)
