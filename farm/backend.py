@@ -21,6 +21,7 @@ from farm.loads import Loads
 from farm.pool import Place
 from farm.service import Service
 from farm.watchdog import Remedy, Sample, Watchdog
+from farm.witness import Counts
 
 _LOG = logging.getLogger(__name__)
 _UNANSWERED = (aiohttp.ClientError, TimeoutError, ValueError, ConnectionError)
@@ -107,6 +108,15 @@ class Backend:
         self._down("its port refuses connections")
         self._poke.set()
 
+    def learn(self, counts: Counts) -> None:
+        """An answer told how fast a prompt was read.
+
+        A prompt that was in the cache counts as read at once: the rate may fall at once, but rises in steps.
+        """
+        if counts.prompt >= limits.PROMPT_TOKENS and counts.prompt_ns:
+            rate = counts.prompt * 1e9 / counts.prompt_ns
+            self.prompt_rate = min(rate, 1.5 * self.prompt_rate)
+
     async def rest(self, body_b: int) -> None:
         """Wait until its runner has nothing to do, as far as that can be seen.
 
@@ -114,13 +124,16 @@ class Backend:
             body_b: bytes of the request it still works on: when others use the runner as well, or it
                 cannot be looked at, the time its prompt takes is a guess.
         """
-        guess_s = min(limits.GHOST_S, body_b / limits.PROMPT_BYTES_PER_TOKEN / max(self.prompt_rate, 0.1))
-        until = time.monotonic() + guess_s
+        guess_s = body_b / limits.PROMPT_BYTES_PER_TOKEN / self.prompt_rate
+        begun = time.monotonic()
         before, still_s = _cpu_s(self.service.runners()), 0.0
         with self.waiting():
-            while time.monotonic() < until and still_s < limits.REST_S:
+            while still_s < limits.REST_S and time.monotonic() - begun < limits.GHOST_S:
                 await asyncio.sleep(limits.REST_EVERY_S)
                 now = _cpu_s(self.service.runners())
+                alone = self._waited_for == 1 and now is not None
+                if not alone and time.monotonic() - begun > guess_s:
+                    return
                 quiet = now is not None and before is not None and now - before < limits.WATCH_CPU_S
                 still_s = still_s + limits.REST_EVERY_S if quiet else 0.0
                 before = now

@@ -31,7 +31,7 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "--back-port",
         {"type": int},
-        f"of the backend ({limits.OLLAMA_PORT}, embedded {limits.BACK_PORT}; 0: any); an Ollama there is adopted",
+        f"the backend ({limits.OLLAMA_PORT}, embedded {limits.BACK_PORT}; 0: any); an Ollama there is used",
     ),
     ("--host", {"default": "127.0.0.1"}, "address the front binds: this machine only; 0.0.0.0: your network"),
     ("--mode", {"default": "auto"}, "auto, docker, local, or embedded: an engine of our own, a small model"),
@@ -42,6 +42,7 @@ _FLAGS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("--per-gpu", {"action": "store_true"}, "a backend for each NVIDIA GPU, on ports from --back-port up"),
     ("--image", {"default": ""}, f"container image ({launch.IMAGE})"),
     ("--max-queue", {"type": int, "default": limits.WAITING_MAX}, "requests that may wait"),
+    ("--allow-admin", {"action": "store_true"}, "other machines may pull, create and delete as well"),
     ("--dry-run", {"action": "store_true"}, "print what would be started, and start nothing"),
 )
 

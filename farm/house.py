@@ -9,9 +9,10 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from farm import ports
+from farm import limits, ports
 from farm.plan import FarmPlan
 from farm.sources import Source, sources
 from wire.errors import OurFault
@@ -37,7 +38,19 @@ def run(plan: FarmPlan, ready: Callable[[str], None], tell: Callable[[str], None
             tell(note)
         if not ports.is_loopback(plan.host):
             tell(f"{plan.host} is not loopback: whoever reaches this machine may use port {plan.front_port}")
+        _room_for_connections()
         asyncio.run(_serve(plan, found, front, ready))
+
+
+def _room_for_connections() -> None:
+    """As many open files as the system grants: each stream needs two, and 1,024 is a common start."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = min(hard, limits.FILES) if hard != resource.RLIM_INFINITY else limits.FILES
+        if soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(

@@ -19,6 +19,7 @@ LABEL: Final = "io.gpu-over-nkn.farm"
 MARK: Final = "OLLAMA_FARM_PORT"
 """Variable that every process of the farm's Ollamas inherits; its value is the back port."""
 _INSIDE: Final = 11434
+_HOME: Final = "/root"
 _NOT_FORWARDED: Final = frozenset({"OLLAMA_HOST", "OLLAMA_MODELS", MARK})
 
 
@@ -136,7 +137,7 @@ def docker(
     argv += _devices(kind, wanted.device)
     for key, value in settings.items():
         argv += ["-e", f"{key}={value}"]
-    argv += ["-v", f"{wanted.models}:/root/.ollama", "-p", f"127.0.0.1:{wanted.port}:{_INSIDE}", image]
+    argv += ["-v", f"{wanted.models}:{_HOME}/.ollama", "-p", f"127.0.0.1:{wanted.port}:{_INSIDE}", image]
     return Launch(tuple(argv), undo=(binary, "rm", "-f", name), image=image)
 
 

@@ -106,6 +106,8 @@ HEAD_S: Final = 30.0
 """A client that has not sent its request line and headers by then is cut."""
 CONNECTIONS_MAX: Final = 2048
 """Connections of clients; more are told 503."""
+FILES: Final = 16_384
+"""Open files that are asked of the system: two for each connection, with room to spare."""
 IDLE_S: Final = 75
 """An idle connection of a client is closed after it."""
 BACKLOG: Final = 1024
@@ -132,6 +134,8 @@ REST_S: Final = 0.3
 REST_EVERY_S: Final = 0.1
 PROMPT_RATE: Final = 20.0
 """Tokens of a prompt read in a second until the backend has told: a slow processor's."""
+PROMPT_TOKENS: Final = 100
+"""A prompt at least so long tells how fast prompts are read."""
 PROMPT_BYTES_PER_TOKEN: Final = 3
 """A low guess, so that a prompt is not taken for shorter than it is."""
 
@@ -164,6 +168,9 @@ WATCH_EVERY_S: Final = 2.0
 """Pause between two looks at runners that somebody waits for."""
 WATCH_WINDOW_S: Final = 20.0
 """Silence without any use of the machine after which a runner hangs."""
+WATCH_LOAD_S: Final = 6.0
+"""The same for a load, which never pauses. One that waits for a place is helped by asking again: Ollama
+lets it wait for a busy model until the `keep_alive` of that has run out."""
 WATCH_BLIND_S: Final = 600.0
 """The same where the runner cannot be looked at: nothing tells a hang from a very long prompt."""
 WATCH_CPU_S: Final = 0.02

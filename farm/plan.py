@@ -45,6 +45,7 @@ class FarmPlan:
         per_gpu: one backend for each GPU.
         image: container image, or "" for the published one.
         waiting_max: requests that may wait.
+        allow_admin: whether other machines may change this one.
     """
 
     mode: Mode
@@ -62,6 +63,7 @@ class FarmPlan:
     per_gpu: bool
     image: str
     waiting_max: int
+    allow_admin: bool
 
     def back_ports(self, backends: int) -> range:
         """The ports of so many backends.

@@ -17,10 +17,12 @@ from farm.asgi import App, BodyTooLargeError, ClientLeftError, Exchange, Headers
 from farm.backend import Backend
 from farm.courier import BrokeError, RefusedError
 from farm.passage import Passage
+from farm.ports import is_loopback
 from farm.serving import Waiter
 
 _LOG = logging.getLogger(__name__)
 _SAFE = frozenset({"GET", "HEAD"})
+NOT_FOUND = RefusalError(404, "404 page not found")
 _ABOUT = "the request body is larger than {} bytes"
 
 
@@ -33,16 +35,25 @@ class Front:
         passage: the way to the backends.
         backends: in the order of their choice.
         loopback: whether the front listens only on this machine.
+        admin: whether other machines may change this one: pull, delete and the like.
     """
 
     def __init__(
-        self, panel: App, waiter: Waiter, passage: Passage, backends: Sequence[Backend], *, loopback: bool
+        self,
+        panel: App,
+        waiter: Waiter,
+        passage: Passage,
+        backends: Sequence[Backend],
+        *,
+        loopback: bool,
+        admin: bool,
     ) -> None:
         self._panel = panel
         self._waiter = waiter
         self._passage = passage
         self._backends = backends
         self._loopback = loopback
+        self._admin = admin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -51,19 +62,34 @@ class Front:
         if verdict is gate.Verdict.FOREIGN:
             await exchange.begin(403, [(b"content-length", b"0")])
             return await exchange.end()
-        if gate.framed_twice(exchange.headers):
-            why = "a request has either Content-Length or Transfer-Encoding, and says it once"
-            return await self._refuse(exchange, RefusalError(400, why), [(b"connection", b"close")])
         origin = exchange.header(b"origin") if verdict is gate.Verdict.ALLOWED else None
         if origin and exchange.method == "OPTIONS":
             await exchange.begin(204, gate.preflight_headers(origin))
             return await exchange.end()
+        readable = gate.cors_headers(origin) if origin else []
+        refusal = self._refused(exchange, scope)
+        if refusal is not None:
+            return await self._refuse(exchange, refusal, [*readable, (b"connection", b"close")])
         if routes.is_own(exchange.path):
             return await self._panel(scope, receive, send)
-        if not routes.is_backend_s(exchange.path):
-            return await exchange.whole(404, "text/plain", b"404 page not found")
-        readable = gate.cors_headers(origin) if origin else []
         return await exchange.unless_left(self._answer(exchange, readable))
+
+    def _refused(self, exchange: Exchange, scope: Scope) -> RefusalError | None:
+        """What is said to a request that goes no further than here."""
+        path = exchange.path
+        if gate.framed_twice(exchange.headers):
+            return RefusalError(400, "a request says once where it ends: Content-Length or Transfer-Encoding")
+        if not routes.is_own(path) and not routes.is_backend_s(path):
+            return NOT_FOUND
+        if routes.changes(path) and not self._open_to(scope):
+            why = f"{path} changes this machine: for programs on it alone, unless --allow-admin is given"
+            return RefusalError(403, why)
+        return None
+
+    def _open_to(self, scope: Scope) -> bool:
+        """Whether this client may change the machine."""
+        client = scope.get("client")
+        return self._admin or self._loopback or (client is not None and is_loopback(client[0]))
 
     async def _answer(self, exchange: Exchange, extra: Headers) -> None:
         route = routes.find(exchange.method, exchange.path)
@@ -114,6 +140,9 @@ class Front:
 
     async def _refuse(self, exchange: Exchange, refusal: RefusalError, extra: Headers) -> None:
         if exchange.begun:
+            return
+        if refusal is NOT_FOUND:
+            await exchange.whole(404, "text/plain", b"404 page not found")
             return
         shape = routes.shape_of(exchange.path)
         kind, body = error_answer(refusal, shape, number=secrets.token_hex(12))

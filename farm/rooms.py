@@ -68,7 +68,14 @@ class Rooms:
         passage = Passage(metrics)
         waiter = Waiter(self.desk, self.backends, house, passage, metrics)
         self.panel = Panel(self.desk, self.backends, [canonical(plan.model)], metrics)
-        front = Front(make_app(self.panel), waiter, passage, self.backends, loopback=is_loopback(plan.host))
+        front = Front(
+            make_app(self.panel),
+            waiter,
+            passage,
+            self.backends,
+            loopback=is_loopback(plan.host),
+            admin=plan.allow_admin,
+        )
         self._server = Server(front, listener, dated=False)
 
     async def __aenter__(self) -> Self:

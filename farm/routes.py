@@ -62,6 +62,12 @@ ROUTES: Final[Mapping[str, Route]] = {
 OWN: Final = frozenset({"/_health", "/health", "/metrics", "/_requests"})
 """The farm's own paths; /health is where load testers and orchestrators look."""
 
+CHANGING: Final = (
+    "/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/", "/api/me",
+    "/api/signout", "/api/user/", "/api/experimental/",
+)  # fmt: skip
+"""What changes the owner's machine or spends the owner's account."""
+
 UPLOADS: Final = "/api/blobs/"
 """Model files come here, of any size, and go straight through to the disk."""
 
@@ -84,6 +90,11 @@ def is_own(path: str) -> bool:
 def is_backend_s(path: str) -> bool:
     """Whether a path belongs to the backend."""
     return path == "/" or path.startswith(("/api/", "/v1/"))
+
+
+def changes(path: str) -> bool:
+    """Whether a request under this path may change the machine or spend the account."""
+    return path.startswith(CHANGING)
 
 
 def shape_of(path: str) -> Shape:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from farm import looking
 from farm.watchdog import Sample
 
 
@@ -45,10 +46,17 @@ class Service(Protocol):
 
 
 class Adopted:
-    """An Ollama that was there before the farm: it is asked, watched, and left alone."""
+    """An Ollama that was there before the farm: it is asked, watched, and left alone.
+
+    Args:
+        port: on which it listens on this machine; 0 when it is elsewhere.
+    """
 
     ours = False
     prefill_goes_on = True
+
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
 
     async def start(self) -> None:
         """Nothing."""
@@ -62,8 +70,10 @@ class Adopted:
         """Nothing: what the farm did not start it does not stop."""
 
     def runners(self) -> Sequence[Sample] | None:
-        """Unknown."""
-        return None
+        """Its runner processes, when this user may see them."""
+        holder = looking.holder_of(self._port) if self._port else None
+        found = None if holder is None else looking.runners_of(holder.pid)
+        return None if found is None else looking.samples(found)
 
     def kill_runners(self) -> bool:
         """Not possible: they are not ours."""

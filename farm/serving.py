@@ -142,6 +142,7 @@ class Waiter:
                 answer.close()
         if answer.status == 200:
             self._metrics.count_tokens(errand.wanted.model, witness.counts)
+            backend.learn(witness.counts)
         return ("done" if answer.status < 400 else "failed") if whole else "broken"
 
     async def _ask(self, errand: _Errand, backend: Backend, seat: Seat | None) -> Answer:
@@ -150,7 +151,7 @@ class Waiter:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
             if seat is None or not self._leave(errand, backend, seat, asking):
-                asking.cancel()
+                _drop(asking)
             raise
         except RefusedError:
             backend.refused()
@@ -222,6 +223,13 @@ class _Errand:
         self.ticket = ticket
         self.extra = extra
         self.tried = -1
+
+
+def _drop(asking: asyncio.Future[Answer]) -> None:
+    """Nobody wants that answer any more, whether it has begun or not."""
+    if asking.done() and not asking.cancelled() and asking.exception() is None:
+        asking.result().close()
+    asking.cancel()
 
 
 async def _until_first(backend: Backend, asking: asyncio.Future[Answer]) -> None:

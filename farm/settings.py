@@ -28,6 +28,7 @@ def check(
     per_gpu: bool = False,
     image: str = "",
     max_queue: int = limits.WAITING_MAX,
+    allow_admin: bool = False,
 ) -> FarmPlan:
     """A plan out of the command line's values.
 
@@ -62,6 +63,7 @@ def check(
         per_gpu=per_gpu,
         image=image,
         waiting_max=max_queue,
+        allow_admin=allow_admin,
     )
 
 

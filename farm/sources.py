@@ -115,7 +115,7 @@ def adopt(plan: FarmPlan) -> Source | None:
         f"runs at once (OLLAMA_NUM_PARALLEL, 1 if nobody set it) and how long its context is; "
         f"--back-port starts another beside it"
     )
-    return Source(url, Adopted(), notes=(note,))
+    return Source(url, Adopted(plan.back_port), notes=(note,))
 
 
 def _is_ollama(url: str) -> bool:

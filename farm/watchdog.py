@@ -69,7 +69,7 @@ class Watchdog:
         if samples is None:
             patience = limits.WATCH_BLIND_S
         else:
-            patience = limits.WATCH_WINDOW_S
+            patience = limits.WATCH_LOAD_S if loading else limits.WATCH_WINDOW_S
             if self._since is not None and _works(self._seen, found):
                 self._since = None
                 self.hangs, self._strikes = False, 0

@@ -22,6 +22,7 @@ BROKEN: Final = (
 )
 _COUNTS: Final = {
     "prompt": re.compile(rb'"(?:prompt_eval_count|prompt_tokens|input_tokens)":(\d+)'),
+    "prompt_ns": re.compile(rb'"prompt_eval_duration":(\d+)'),
     "completion": re.compile(rb'"(?:eval_count|completion_tokens|output_tokens)":(\d+)'),
 }
 _FAILURES: Final = frozenset({"error", "response.failed", "response.incomplete"})
@@ -35,10 +36,12 @@ class Counts:
     Attributes:
         prompt: read.
         completion: generated.
+        prompt_ns: nanoseconds that reading them took, or 0.
     """
 
     prompt: int = 0
     completion: int = 0
+    prompt_ns: int = 0
 
 
 class Witness:

@@ -59,7 +59,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
 NOT_BELOW_3 = {
     "asyncio", "concurrent", "datetime", "logging", "multiprocessing", "os", "queue", "random", "secrets",
     "select", "selectors", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time",
-    "pathlib", "aiohttp", "httpx", "prometheus_client", "psutil", "requests", "urllib3", "websockets", "uvicorn", "fastapi",
+    "pathlib", "aiohttp", "httpx", "prometheus_client", "psutil", "requests", "urllib3", "websockets",
+    "uvicorn", "fastapi",
 }  # fmt: skip
 """No clock, socket, thread, file, chance or logger below floor 3."""
 FILE_LINES_MAX = 300
