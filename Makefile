@@ -3,16 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PAGE := $(PYTHON) scripts/prepare.py node site "what the page is made of" "the page in the browser is left out"
 
-.PHONY: demo test core check bench pins proto clean
+.PHONY: demo test core check bench bench-proxies pins proto clean
 
 ## The main job, on this machine alone: dev node, farm, relay, and a peer that asks. ONCE=1 ends by itself;
 ## TARGET=http://127.0.0.1:11434 serves an Ollama that runs already instead of the embedded model.
 demo: .venv/run
+	@$(if $(ONCE),,$(PAGE))
 	@$(BIN)/python scripts/demo.py $(if $(ONCE),--once) $(if $(TARGET),--target $(TARGET))
 
 ## All tests. Those that need node, a real nknd (NKN_TEST_RPC) or a real Ollama (OLLAMA_TEST_HOST) say so when they skip.
-test: .venv/test node_modules
+test: .venv/test node_modules page
 	@$(BIN)/python -m pytest -q $(ARGS)
 
 ## The pure floors alone, each module covered to the last branch; seconds.
@@ -27,6 +29,10 @@ check: .venv/test
 ## PROFILE=1 tells instead where the relay's CPU goes.
 bench: .venv/run node_modules
 	@$(BIN)/python -m bench.$(if $(PROFILE),profile_relay,relay_vs_sdk) $(ARGS)
+
+## The farm's front beside nginx and LiteLLM's proxy (where they are installed) and direct HTTP; ARGS=--quick for a short run.
+bench-proxies: .venv/run
+	@$(BIN)/python -m bench.proxies $(ARGS)
 
 .venv/run: requirements/run.txt
 	@$(PYTHON) scripts/prepare.py venv .venv
@@ -43,6 +49,14 @@ bench: .venv/run node_modules
 node_modules:
 	@$(PYTHON) scripts/prepare.py node tests/interop
 
+## The page that talks to your relay; ARGS="--port 8443 --host 127.0.0.1".
+site: .venv/run page
+	@$(BIN)/python site/server.py $(ARGS)
+
+.PHONY: page site
+page:
+	@$(PAGE)
+
 ## New pins for requirements/*.txt, and new code from messages.proto (for maintainers).
 pins: .venv/run
 	@$(BIN)/python -m pip install --quiet pip-tools
@@ -54,4 +68,4 @@ proto: .venv/run
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. relay/nkn/messages.proto
 
 clean:
-	rm -rf .venv tests/interop/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv tests/interop/node_modules site/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

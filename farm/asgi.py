@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from typing import Any, Final
 
 from farm import limits
 
@@ -20,9 +21,17 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+PIECES: Final = "farm.response.pieces"
+"""A message of ours beside ASGI's: several chunks of an answer, each to stay a chunk, sent at once. A server
+that takes it names it in the scope's extensions."""
+
 
 class ClientLeftError(Exception):
     """The client closed its connection before it had sent its whole request."""
+
+
+class BodyTooSlowError(ClientLeftError):
+    """The request's body comes so slowly that nobody waits for it."""
 
 
 class BodyTooLargeError(Exception):
@@ -46,6 +55,7 @@ class Exchange:
         self.begun = False
         self._receive = receive
         self._send = send
+        self._several = PIECES in scope.get("extensions", ())
         self._body_read = asyncio.Event()
 
     @property
@@ -64,8 +74,16 @@ class Exchange:
             ClientLeftError: it will never be complete.
         """
         more = not self._body_read.is_set()
+        left_s = limits.BODY_WAIT_S
         while more:
-            message = await self._receive()
+            begun = time.monotonic()
+            try:
+                async with asyncio.timeout(left_s):
+                    message = await self._receive()
+            except TimeoutError:
+                raise BodyTooSlowError from None
+            # The time in which its reader does not ask for more is not the client's.
+            left_s += len(message.get("body", b"")) / limits.BODY_RATE_B - (time.monotonic() - begun)
             if message["type"] == "http.disconnect":
                 raise ClientLeftError
             more = message.get("more_body", False)
@@ -111,6 +129,14 @@ class Exchange:
         """Send one chunk, at once."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
+    async def pieces(self, data: Sequence[bytes]) -> None:
+        """Send several chunks, at once."""
+        if self._several:
+            return await self._send({"type": PIECES, "pieces": data})
+        for piece in data:
+            await self.piece(piece)
+        return None
+
     async def end(self, data: bytes = b"") -> None:
         """Send the last chunk and the end of the answer. Without it the connection is cut."""
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
@@ -132,6 +158,8 @@ class Exchange:
 
 def _target(scope: Scope) -> str:
     """Path and query as the client wrote them."""
+    if "target" in scope:
+        return str(scope["target"])
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     query: bytes = scope.get("query_string", b"")
     return (path + b"?" + query if query else path).decode("latin-1")

@@ -24,6 +24,7 @@ from farm.watchdog import Remedy, Sample, Watchdog
 from farm.witness import Counts
 
 _LOG = logging.getLogger(__name__)
+_REFUSES = "its port refuses connections"
 _UNANSWERED = (aiohttp.ClientError, TimeoutError, ValueError, ConnectionError)
 
 
@@ -53,6 +54,7 @@ class Backend:
         trouble: one sentence on what is wrong, or None.
         restarts: how often it was started again.
         hangs: whether it is silent without working.
+        kills: how often its runners were ended because they hung.
         prompt_rate: tokens of a prompt that it reads in a second.
         well: set while it answers.
         again: set when it has to be brought up again.
@@ -77,6 +79,7 @@ class Backend:
         self.trouble: str | None = None
         self.restarts = 0
         self.hangs = False
+        self.kills = 0
         self.prompt_rate = limits.PROMPT_RATE
         self.well = asyncio.Event()
         self.again = asyncio.Event()
@@ -105,7 +108,7 @@ class Backend:
 
     def refused(self) -> None:
         """Its port refuses connections."""
-        self._down("its port refuses connections")
+        self._down(_REFUSES)
         self._poke.set()
 
     def learn(self, counts: Counts) -> None:
@@ -140,6 +143,13 @@ class Backend:
 
     # -- how it is ------------------------------------------------------------------------
 
+    def begins(self) -> None:
+        """It is being started; answers of an earlier one count no more."""
+        self.phase = Phase.STARTING
+        self._health.gone()
+        self.well.clear()
+        self.again.clear()
+
     def ended(self, why: str) -> None:
         """Its life is over for now."""
         self.phase = Phase.DOWN
@@ -149,14 +159,20 @@ class Backend:
 
     async def probe(self) -> None:
         """Ask it how it is, again and again, until cancelled."""
+        heard = time.monotonic()
         while True:
             self._poke.clear()
-            well = await self._answers()
+            # What is being ended may answer for a while; it is not asked for anything any more.
+            well = self.phase is not Phase.DOWN and await self._answers()
             if self._health.answered(well=well):
                 if well:
                     self._up()
                 else:
                     self._down(self.trouble or "it does not answer")
+            if well or self.phase is not Phase.READY:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > limits.START_S:
+                self.again.set()  # its process is there and does not answer any more
             self._changed()
             every = limits.HEALTH_EVERY_S if self._health.up else limits.HEALTH_DOWN_EVERY_S
             with contextlib.suppress(TimeoutError):
@@ -182,6 +198,10 @@ class Backend:
             if self.version is None or not self._health.up:
                 self.version = await self._ask_version()
             await self.loads.look()
+        except aiohttp.ClientConnectorError:
+            if self._health.up:
+                self._down(_REFUSES)  # nobody listens: no need to ask three times
+            return False
         except _UNANSWERED as error:
             if self._health.up:
                 self.trouble = f"it does not answer ({type(error).__name__})"
@@ -211,6 +231,8 @@ class Backend:
                 samples = self.service.runners()
                 remedy = self._watchdog.look(time.monotonic(), samples, loading=loading)
                 self._cure(remedy)
+            if self.hangs and not self._watchdog.hangs:
+                self.trouble = None
             self.hangs = self._watchdog.hangs
 
     def _cure(self, remedy: Remedy) -> None:
@@ -218,9 +240,13 @@ class Backend:
             return
         _LOG.warning("backend %s hangs; %s", self.url, remedy.value if self.service.ours else "restart it")
         self.trouble = "it hangs: nothing came from it, and its runner uses no processor"
-        if remedy is Remedy.RELOAD:
-            self.loads.give_up()
-        elif self.service.ours and (remedy is Remedy.RESTART or not self.service.kill_runners()):
+        if not self.service.ours:
+            self.trouble += "; the farm did not start it and does not end it: restart it"
+        self.loads.give_up()  # Ollama waits without end for a runner that died before its first answer
+        if remedy is Remedy.RELOAD or not self.service.ours:
+            return
+        self.kills += 1
+        if remedy is Remedy.RESTART or not self.service.kill_runners():
             self.again.set()
 
     # -- the end --------------------------------------------------------------------------

@@ -19,14 +19,18 @@ class CrowdedError(Exception):
 class Bodies:
     """Counts what is kept.
 
+    Args:
+        each_b: the longest body; the front's limit unless given.
+        all_b: bytes of all together; the front's limit unless given.
+
     Attributes:
         held_b: bytes kept now.
     """
 
-    def __init__(self, each_b: int = limits.FRONT_BODY_MAX_B, all_b: int = limits.BODIES_MAX_B) -> None:
+    def __init__(self, each_b: int | None = None, all_b: int | None = None) -> None:
         self.held_b = 0
-        self._each_b = each_b
-        self._all_b = all_b
+        self._each_b = limits.FRONT_BODY_MAX_B if each_b is None else each_b
+        self._all_b = limits.BODIES_MAX_B if all_b is None else all_b
 
     @contextlib.asynccontextmanager
     async def read(self, exchange: Exchange) -> AsyncIterator[bytes]:
@@ -51,8 +55,8 @@ class Bodies:
                 if self.held_b > self._all_b:
                     raise CrowdedError
                 pieces.append(piece)
-            whole = b"".join(pieces)
+            whole = [b"".join(pieces)]
             pieces.clear()
-            yield whole
+            yield whole.pop()  # whoever reads it may let it go before the block ends
         finally:
             self.held_b -= size

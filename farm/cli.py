@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import signal
 import sys
@@ -83,6 +84,9 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in _COMMANDS:
         return int(import_module(_COMMANDS[words[0]]).main(words[1:]))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without arrows is no reason to end
     # Until the loop has handlers of its own: a fetch is left by SIGTERM as by Ctrl-C.
     signal.signal(signal.SIGTERM, _leave)
     _log()
@@ -97,6 +101,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except OurFault as fault:
         print(f"farm: {fault.detail}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"farm: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         pass

@@ -8,24 +8,18 @@ ones when it likes, and a request on such a connection would fail at random. Cal
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from urllib.parse import urlsplit
 
-import httptools
-
 from farm import limits
+from farm.backline import BrokeError, Line
 
 Headers = Sequence[tuple[bytes, bytes]]
+_LENGTH = b"Content-Length: %d\r\n\r\n"
 
 
 class RefusedError(Exception):
     """Nobody listens there, or it does not take connections."""
-
-
-class BrokeError(Exception):
-    """It broke off, or what it sent is no HTTP; says which."""
 
 
 class Answer:
@@ -36,7 +30,7 @@ class Answer:
         headers: as the backend wrote them.
     """
 
-    def __init__(self, line: _Line, sending: asyncio.Task[None] | None) -> None:
+    def __init__(self, line: Line, sending: asyncio.Task[None] | None) -> None:
         self.status = line.status
         self.headers: list[tuple[bytes, bytes]] = line.headers
         self._line = line
@@ -46,21 +40,20 @@ class Answer:
         """The first header of that lower-case name."""
         return next((value for key, value in self.headers if key.lower() == name), None)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body: a chunk, or what has come of a large one, at a time.
+    async def more(self) -> list[bytes]:
+        """What has come of the body since: chunks, or what has come of a large one; none at the end.
 
         Raises:
             BrokeError: it broke off; whatever had come was given before.
         """
         line = self._line
-        while True:
-            while line.pieces:
-                yield line.take()
+        while not line.pieces:
             if line.complete:
-                return
+                return []
             if line.broken is not None:
                 raise BrokeError(line.broken)
-            await line.wait()
+            await line.news()
+        return line.take()
 
     def close(self) -> None:
         """Close the connection now; the backend notices at once."""
@@ -98,173 +91,69 @@ async def ask(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(limits.CONNECT_S):
-            _, line = await loop.create_connection(lambda: _Line(method), parts.hostname, parts.port)
+            _, line = await loop.create_connection(
+                lambda: Line(bodyless=method == "HEAD"), parts.hostname, parts.port
+            )
     except (OSError, TimeoutError) as error:
         raise RefusedError(url) from error
-    sending: asyncio.Task[None] | None = None
+    head = [f"{method} {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n".encode("latin-1")]
+    head += [b"%s: %s\r\n" % pair for pair in headers]
+    sending = _begin(line, head, content, length)
     try:
-        head = [f"{method} {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n".encode("latin-1")]
-        head += [b"%s: %s\r\n" % pair for pair in headers]
-        if content is None or isinstance(content, bytes):
-            if content is not None:
-                head.append(b"Content-Length: %d\r\n" % len(content))
-            line.write(b"".join([*head, b"\r\n", content or b""]))
-        else:
-            framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
-            line.write(b"".join([*head, framing, b"\r\n\r\n"]))
-            sending = asyncio.create_task(_send(line, content, chunked=length is None))
-        await _headed(line, sending)
+        await _headed(line)
     except BaseException:
         if sending is not None:
             sending.cancel()
-            with contextlib.suppress(BaseException):
-                await sending
         line.close()
         raise
     return Answer(line, sending)
 
 
-async def _headed(line: _Line, sending: asyncio.Task[None] | None) -> None:
+def _begin(
+    line: Line, head: list[bytes], content: bytes | AsyncIterable[bytes] | None, length: int | None
+) -> asyncio.Task[None] | None:
+    """Send the head and a short body; the task that sends a long one."""
+    if content is None:
+        line.write(b"".join([*head, b"\r\n"]))
+        return None
+    if isinstance(content, bytes):
+        length = len(content)
+    head.append(b"Transfer-Encoding: chunked\r\n\r\n" if length is None else _LENGTH % length)
+    if isinstance(content, bytes) and len(content) <= limits.COURIER_SLICE_B:
+        line.write(b"".join([*head, content]))
+        return None
+    line.write(b"".join(head))
+    pieces = _slices(content) if isinstance(content, bytes) else content
+    sending = asyncio.create_task(_send(line, pieces, chunked=length is None))
+    sending.add_done_callback(line.sent)
+    return sending
+
+
+async def _headed(line: Line) -> None:
     """Wait for the answer's head."""
     while not line.headed:
+        if line.error is not None:
+            raise line.error  # the client's own failure counts before the backend's silence
         if line.broken is not None:
             raise BrokeError(line.broken)
-        if sending is not None and sending.done():
-            sending.result()  # the client's own failure counts before the backend's silence
-        if sending is None or sending.done():
-            await line.wait()
-        else:
-            waiting = asyncio.ensure_future(line.wait())
-            try:
-                await asyncio.wait({waiting, sending}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waiting.cancel()
+        await line.news()
 
 
-async def _send(line: _Line, content: AsyncIterable[bytes], *, chunked: bool) -> None:
+async def _send(line: Line, content: AsyncIterable[bytes], *, chunked: bool) -> None:
     async for piece in content:
         if piece:
             line.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
-            await line.drain()
+            await line.drained()
+        if line.gone:
+            return  # the answer says why, or that it broke off
     if chunked:
         line.write(b"0\r\n\r\n")
 
 
-class _Line(asyncio.Protocol):
-    """One connection."""
+async def _slices(content: bytes) -> AsyncIterator[bytes]:
+    """A large body bit by bit, so that no second copy of it lies about."""
+    for at in range(0, len(content), limits.COURIER_SLICE_B):
+        yield content[at : at + limits.COURIER_SLICE_B]
 
-    def __init__(self, method: str) -> None:
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.pieces: deque[bytes] = deque()
-        self.headed = self.complete = False
-        self.broken: str | None = None
-        self._bodyless = method == "HEAD"
-        self._until_end = False
-        self._held_b = 0
-        self._paused = False
-        self._parser = httptools.HttpResponseParser(self)
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._transport: asyncio.Transport | None = None
 
-    # -- for `Answer` and `ask` -----------------------------------------------------------
-
-    async def wait(self) -> None:
-        """Until something has come."""
-        await self._news.wait()
-        self._news.clear()
-
-    def take(self) -> bytes:
-        """The next piece."""
-        piece = self.pieces.popleft()
-        self._held_b -= len(piece)
-        if self._paused and self._held_b < limits.COURIER_LOW_B and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
-        return piece
-
-    def write(self, data: bytes) -> None:
-        """Send."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
-
-    async def drain(self) -> None:
-        """Until there is room to send more."""
-        await self._room.wait()
-
-    def close(self) -> None:
-        """End the connection."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    # -- for asyncio ------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is there."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream socket
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Something came."""
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self.complete:
-                self.broken = f"no HTTP: {type(error).__name__}"
-                self.close()
-        self._news.set()
-        if self._held_b > limits.COURIER_HIGH_B and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def eof_received(self) -> bool:
-        """It will send no more."""
-        if self._until_end and self.headed:
-            self.complete = True
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
-        if not self.complete and self.broken is None:
-            self.broken = "connection lost" if exc is None else type(exc).__name__
-        self._room.set()
-        self._news.set()
-
-    def pause_writing(self) -> None:
-        """Its receive buffer is full."""
-        self._room.clear()
-
-    def resume_writing(self) -> None:
-        """There is room again."""
-        self._room.set()
-
-    # -- for the parser -----------------------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        """A status line begins."""
-        self.headers = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """The head is there; one with a status of 1xx is not yet the answer."""
-        self.status = self._parser.get_status_code()
-        if self.status >= 200:
-            self.headed = True
-            names = {name.lower() for name, _ in self.headers}
-            self._until_end = not names & {b"content-length", b"transfer-encoding"}
-            self.complete = self._bodyless or self.status in {204, 304}
-
-    def on_body(self, body: bytes) -> None:
-        """Some of the body."""
-        if not self.complete:
-            self.pieces.append(body)
-            self._held_b += len(body)
-
-    def on_message_complete(self) -> None:
-        """The end of the body."""
-        self.complete = self.complete or self.headed
+__all__ = ["Answer", "BrokeError", "RefusedError", "ask"]

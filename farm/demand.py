@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from farm import grammar
 from farm.api import gojson
+from farm.api.durations import parse_keep_alive
 from farm.api.words import RefusalError
 from farm.routes import Route, Work
 
@@ -64,9 +65,17 @@ class Demand:
     dropped: tuple[str, ...] = ()
 
     @property
+    def frees(self) -> bool:
+        """Whether the model is to leave the memory when this request has ended."""
+        try:
+            return parse_keep_alive(self.keep_alive) == 0
+        except ValueError:
+            return False  # the backend says what is wrong with it
+
+    @property
     def unloads(self) -> bool:
         """Whether it asks to free the memory now."""
-        return self.idle and self.keep_alive in {0, "0", "0s"}
+        return self.idle and self.frees
 
 
 def read(body: bytes, path: str, route: Route, house: House) -> Demand:
@@ -101,12 +110,19 @@ def read(body: bytes, path: str, route: Route, house: House) -> Demand:
     return Demand(
         "" if asked.strip().lower().endswith(_CLOUD) else canonical(asked),
         asked,
-        gojson.encode(fields),
+        _written(fields),
         streams=route.streams if streams is None else streams is True,
         idle=route.native and route.work is Work.TEXT and _is_empty(fields),
-        keep_alive=fields.get("keep_alive"),
+        keep_alive=fields.get("keep_alive") if route.native else None,
         dropped=dropped,
     )
+
+
+def _written(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return gojson.encode(fields)
+    except RecursionError:  # what could just be read need not be shallow enough to be written
+        raise RefusalError(400, "exceeded max depth", early=True) from None
 
 
 def canonical(name: str) -> str:

@@ -74,7 +74,7 @@ class Desk:
     @contextlib.contextmanager
     def enter(self, path: str, model: str, name: str, work: Work) -> Iterator[Ticket]:
         """Write a request into the book while it waits and runs."""
-        ticket = Ticket(next(self._numbers), name, path, model, work)
+        ticket = Ticket(next(self._numbers), name, path, model[: limits.SHOWN_NAME_MAX], work)
         self.tickets[ticket.number] = ticket
         try:
             yield ticket
@@ -83,7 +83,7 @@ class Desk:
 
     @contextlib.asynccontextmanager
     async def seat(self, ticket: Ticket, model: str, avoid: frozenset[int]) -> AsyncIterator[Seat]:
-        """Wait for a slot and hold it.
+        """Wait for a slot and hold it; one that some backend has failed waits in front of all others.
 
         Raises:
             Full: too many wait.
@@ -115,13 +115,14 @@ class Desk:
     def book(self) -> list[dict[str, Any]]:
         """The requests that wait and run, for people and for the relay."""
         now = time.monotonic()
+        positions = self.pool.positions()
         return [
             {
                 "id": ticket.name,
                 "path": ticket.path,
                 "model": ticket.model,
                 "state": ticket.state.value,
-                "position": self.pool.position(ticket.number),
+                "position": positions.get(ticket.number, 0),
                 "backend": None if ticket.place < 0 else ticket.place,
                 "age_ms": round(1000 * (now - ticket.since)),
             }
@@ -143,10 +144,10 @@ class Desk:
         turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._turns[ticket.number] = turn
         try:
-            self._serve(self.pool.join(ticket.number, model, avoid))
+            self._serve(self.pool.join(ticket.number, model, avoid, again=bool(avoid)))
             return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._release(turn.result())
             raise
         finally:

@@ -62,15 +62,6 @@ def judge_headers(headers: Iterable[tuple[bytes, bytes]], *, loopback: bool) -> 
     return judge(found.get(b"origin"), found.get(b"host"), loopback=loopback)
 
 
-def framed_twice(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a request says in two ways where it ends.
-
-    Two servers in a row that read it differently would see different requests (RFC 9112 §6.3).
-    """
-    ways = [name for name, _ in headers if name in {b"content-length", b"transfer-encoding"}]
-    return len(ways) > 1
-
-
 def cors_headers(origin: bytes) -> list[tuple[bytes, bytes]]:
     """What an answer carries so that a page on this machine may read it."""
     return [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]

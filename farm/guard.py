@@ -16,13 +16,19 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from types import FrameType
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
-_TICK_S = 0.2
+_KILLED = 128 + 9
+_TICK_S = 0.1
 """How often the server is looked at where the system cannot tell of its end."""
+_UNDO_S = 30.0
+"""For the command that removes what is left."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -39,6 +45,10 @@ def _leave(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the 
     raise SystemExit(0)
 
 
+def _stay(signum: int, frame: FrameType | None) -> None:
+    """Ctrl-C reaches the farm, which ends us in order. No SIG_IGN: the server would inherit that."""
+
+
 def _say(**fact: object) -> None:
     with contextlib.suppress(OSError):
         sys.stdout.write(json.dumps(fact) + "\n")
@@ -47,17 +57,47 @@ def _say(**fact: object) -> None:
 
 def _watch(server: subprocess.Popen[bytes]) -> None:
     """Return when the server has ended or stdin is closed."""
-    watched = [sys.stdin.fileno()]
-    ending = os.pidfd_open(server.pid) if hasattr(os, "pidfd_open") else None
-    if ending is not None:
-        watched.append(ending)
+    try:
+        ending = os.pidfd_open(server.pid)
+    except (AttributeError, OSError):  # another system, or an old one
+        return _watch_by_the_clock(server)
+    watched = [sys.stdin.fileno(), ending]
     while server.poll() is None:
-        ready, _, _ = select.select(watched, [], [], None if ending is not None else _TICK_S)
+        ready, _, _ = select.select(watched, [], [])
         if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 4096):
-            return
+            return None
+    return None
+
+
+def _watch_by_the_clock(server: subprocess.Popen[bytes]) -> None:
+    closed = threading.Event()
+
+    def read() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        closed.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    while server.poll() is None and not closed.wait(_TICK_S):
+        pass
+
+
+def _left_behind(server: int) -> list[psutil.Process]:
+    """What the server started and did not end; children of ours now, where the system has subreapers."""
+    import psutil  # not before the server is on its way
+
+    found = psutil.Process().children(recursive=True)
+    if sys.platform not in {"linux", "win32"}:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if os.getpgid(process.pid) == server:
+                    found.append(process)
+    return found
 
 
 def _end(processes: list[psutil.Process], stop_s: float) -> None:
+    import psutil
+
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.terminate()
@@ -69,27 +109,28 @@ def _end(processes: list[psutil.Process], stop_s: float) -> None:
 
 
 def _clean(server: subprocess.Popen[bytes], undo: list[str], stop_s: float) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stay)
     if server.poll() is None:
         server.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(stop_s)
         if server.poll() is None:
             server.kill()
-            server.wait()
-    # What it left behind is ours now: orphans go to the nearest ancestor that asked for them.
-    _end(psutil.Process().children(recursive=True), stop_s)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a broken disk or driver can hold it
+                server.wait(stop_s)
+    _end(_left_behind(server.pid), stop_s)
     if undo:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(undo, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)  # noqa: S603
+            subprocess.run(  # noqa: S603
+                undo, stdin=subprocess.DEVNULL, capture_output=True, timeout=_UNDO_S, check=False
+            )
 
 
 def main() -> int:
-    """Run the server of the plan; its exit code."""
+    """Run the server of the plan; its exit code, 128 and more for the signal that killed it."""
     plan = json.loads(sys.argv[1])
     signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the farm, which ends us in order
+    signal.signal(signal.SIGINT, _stay)
     _prctl(_SET_CHILD_SUBREAPER, 1)
     try:
         server = subprocess.Popen(  # noqa: S603 - the command line that the owner's farm made
@@ -104,10 +145,15 @@ def main() -> int:
         return 1
     try:
         _say(pid=server.pid)
+        import psutil  # noqa: F401 - there when it is needed
+
         _watch(server)
     finally:
         _clean(server, plan["undo"], plan["stop_s"])
-    return server.returncode
+    code = server.poll()
+    if code is None:
+        return _KILLED
+    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":

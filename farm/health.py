@@ -45,10 +45,10 @@ class Pause:
     A start that held for `limits.RESTART_STEADY_S` begins the row anew.
     """
 
-    __slots__ = ("_began", "_fails")
+    __slots__ = ("_began", "_next_s")
 
     def __init__(self) -> None:
-        self._fails = 0
+        self._next_s = 0.0
         self._began: float | None = None
 
     def started(self, now: float) -> None:
@@ -58,8 +58,7 @@ class Pause:
     def ended(self, now: float) -> float:
         """It ended at `now`: seconds to wait before the next start."""
         if self._began is None or now - self._began >= limits.RESTART_STEADY_S:
-            self._fails = 0
-        self._fails += 1
-        if self._fails == 1:
-            return 0.0
-        return min(limits.RESTART_FIRST_S * 2.0 ** (self._fails - 2), limits.RESTART_MAX_S)
+            self._next_s = 0.0
+        pause_s = self._next_s
+        self._next_s = min(max(limits.RESTART_FIRST_S, 2 * pause_s), limits.RESTART_MAX_S)
+        return pause_s

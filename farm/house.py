@@ -57,8 +57,7 @@ async def _serve(
     plan: FarmPlan, found: Sequence[Source], listener: socket.socket, ready: Callable[[str], None]
 ) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _on_signals(stop)
     for source in found:
         if source.launch is None and source.service.ours:
             await source.service.start()  # the engine loads its model while the servers are imported
@@ -73,13 +72,22 @@ async def _serve(
             if warm.done():
                 ready(ports.url_of(listener))
                 await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if living.done():
+            if living.done() and not stop.is_set():  # a signal to all processes may end the backends first
                 with _one_fault():
                     living.result()
         finally:
             for task in (living, warm, stopping):
                 task.cancel()
             await asyncio.gather(living, warm, stopping, return_exceptions=True)
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,7 +17,7 @@ ROCM_IMAGE: Final = "ollama/ollama:rocm"
 LABEL: Final = "io.gpu-over-nkn.farm"
 """Label of the farm's containers; its value is the back port."""
 MARK: Final = "OLLAMA_FARM_PORT"
-"""Variable that every process of the farm's Ollamas inherits; its value is the back port."""
+"""Variable that every process of an Ollama inherits that is no container; its value is the back port."""
 _INSIDE: Final = 11434
 _HOME: Final = "/root"
 _NOT_FORWARDED: Final = frozenset({"OLLAMA_HOST", "OLLAMA_MODELS", MARK})
@@ -46,6 +46,7 @@ class Wanted:
         device: the one GPU it may use: UUID or index; None: all.
         shared: whether other Ollamas use the same folder.
         image: of the container; "" for the published one.
+        store: folder of the models themselves, where it is not `models` in that folder; or "".
     """
 
     port: int
@@ -57,6 +58,7 @@ class Wanted:
     device: str | None = None
     shared: bool = False
     image: str = ""
+    store: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,9 @@ def _settings(wanted: Wanted) -> dict[str, str]:
         "OLLAMA_KEEP_ALIVE": wanted.keep_alive,
         # One context for all requests: each other value would load the model anew.
         "OLLAMA_CONTEXT_LENGTH": str(wanted.ctx),
-        MARK: str(wanted.port),
     }
-    if wanted.parallel > 1:
-        # Without it two idle conversations share one cache and each reads its prompt anew: 9 ms against 900.
-        found["OLLAMA_MULTIUSER_CACHE"] = "1"
+    # Not OLLAMA_MULTIUSER_CACHE: with it a second conversation that begins alike ends the runner of 0.24 (an
+    # assertion in `seq_cp`) as soon as two streams are allowed.
     if wanted.shared:
         found["OLLAMA_NOPRUNE"] = "1"  # one that starts would delete what another is still pulling
     return found
@@ -102,8 +102,11 @@ def _settings(wanted: Wanted) -> dict[str, str]:
 
 def local(binary: str, wanted: Wanted, kind: Gpu) -> Launch:
     """An Ollama of this machine."""
-    environment = {"OLLAMA_HOST": f"127.0.0.1:{wanted.port}", "OLLAMA_MODELS": f"{wanted.models}/models"}
+    store = wanted.store or f"{wanted.models}/models"
+    environment = {"OLLAMA_HOST": f"127.0.0.1:{wanted.port}", "OLLAMA_MODELS": store}
     environment |= _settings(wanted)
+    # Not for containers, which have a label: a living one would look like something left behind.
+    environment[MARK] = str(wanted.port)
     if wanted.device is not None:
         variable = "ROCR_VISIBLE_DEVICES" if kind is Gpu.AMD else "CUDA_VISIBLE_DEVICES"
         environment[variable] = wanted.device
@@ -124,20 +127,20 @@ def docker(
     """
     name = container(wanted.port)
     image = wanted.image or (ROCM_IMAGE if kind is Gpu.AMD else IMAGE)
-    settings = {"OLLAMA_HOST": "0.0.0.0"}
-    settings |= {
-        key: value
-        for key, value in inherited.items()
-        if key.startswith("OLLAMA_") and key not in _NOT_FORWARDED
-    }
-    settings |= _settings(wanted)
+    settings = {"OLLAMA_HOST": "0.0.0.0"} | _settings(wanted)
+    # By name alone: docker takes the value from its own environment, where `ps` does not show it.
+    owners = sorted(
+        {key for key in inherited if key.startswith("OLLAMA_")} - _NOT_FORWARDED - settings.keys()
+    )
     if kind is Gpu.JETSON:
         settings["JETSON_JETPACK"] = jetpack
     argv = [binary, "run", "--rm", "--name", name, "--label", f"{LABEL}={wanted.port}"]
     argv += _devices(kind, wanted.device)
-    for key, value in settings.items():
-        argv += ["-e", f"{key}={value}"]
-    argv += ["-v", f"{wanted.models}:{_HOME}/.ollama", "-p", f"127.0.0.1:{wanted.port}:{_INSIDE}", image]
+    for given in (*owners, *(f"{key}={value}" for key, value in settings.items())):
+        argv += ["-e", given]
+    home = f"{_HOME}/.ollama"
+    mount = f"{wanted.store}:{home}/models" if wanted.store else f"{wanted.models}:{home}"
+    argv += ["-v", mount, "-p", f"127.0.0.1:{wanted.port}:{_INSIDE}", image]
     return Launch(tuple(argv), undo=(binary, "rm", "-f", name), image=image)
 
 
@@ -154,8 +157,3 @@ def _devices(kind: Gpu, device: str | None) -> list[str]:
             [] if device is None else ["-e", f"ROCR_VISIBLE_DEVICES={device}"]
         )
     return ["--runtime", "nvidia"] if kind is Gpu.JETSON else []
-
-
-def shown(launches: Sequence[Launch]) -> str:
-    """What `--dry-run` prints."""
-    return "\n".join(launch.shown() for launch in launches)

@@ -47,21 +47,22 @@ class Life:
             group.create_task(backend.watch())
             while True:
                 try:
-                    why = await self._once()
+                    why, failed = await self._once(), backend.service.ours
+                    words = f"the backend at {backend.url} did not come up: {why}"
                 except OurFault as fault:
-                    why = fault.detail
+                    why, failed = fault.detail, True
+                    words = why
                 backend.ended(why)
                 await backend.service.stop()
                 if not self._ever_ready:
-                    raise OurFault("backend", why)
-                if backend.service.ours:
+                    raise OurFault("backend", words)
+                if failed:
                     await self._before_next()
 
     async def _once(self) -> str:
         """From a start to the end that follows; why it ended."""
         backend = self._backend
-        backend.phase = Phase.STARTING
-        backend.again.clear()
+        backend.begins()
         self._pause.started(time.monotonic())
         await backend.service.start()
         ending = asyncio.ensure_future(backend.service.ended())
@@ -70,9 +71,13 @@ class Life:
         try:
             await asyncio.wait({ending, again, rising}, return_when=asyncio.FIRST_COMPLETED)
             if rising.done():
-                rising.result()
+                if rising.exception() is not None and backend.service.ours:
+                    # A request that broke off is seen before the end of the process that it broke off with.
+                    await asyncio.wait({ending}, timeout=limits.LAST_WORDS_S)
+                if not ending.done():
+                    rising.result()
                 await asyncio.wait({ending, again}, return_when=asyncio.FIRST_COMPLETED)
-            return f"it ended: {ending.result()}" if ending.done() else backend.trouble or "it went away"
+            return ending.result() if ending.done() else backend.trouble or "it went away"
         finally:
             for task in (ending, again, rising):
                 task.cancel()
@@ -95,9 +100,12 @@ class Life:
     async def _before_next(self) -> None:
         backend = self._backend
         pause = self._pause.ended(time.monotonic())
-        backend.restarts += 1
-        backend.place.coming = pause <= limits.RESTART_FIRST_S
+        if backend.service.ours:
+            backend.restarts += 1
+            backend.place.coming = pause <= limits.RESTART_FIRST_S
         self._changed()
-        _LOG.warning("backend %s is started again in %.1f s: %s", backend.url, pause, backend.trouble)
+        what = "is started" if backend.service.ours else "is prepared"
+        _LOG.warning("backend %s %s again in %.1f s: %s", backend.url, what, pause, backend.trouble)
         await asyncio.sleep(pause)
-        backend.place.coming = True
+        if backend.service.ours:
+            backend.place.coming = True

@@ -57,6 +57,12 @@ WAITING_MAX: Final = 512
 """Requests that may wait for their turn or for the load; more are told to come again. As OLLAMA_MAX_QUEUE."""
 LAST_WORDS: Final = 12
 """Lines of the engine's log that are shown when it does not start."""
+LAST_WORDS_SHOWN: Final = 3
+"""Lines of a server's log in a message, where none of them tells the reason."""
+CHILD_LINE_B: Final = 64 * 1024
+"""The first line of a child is an address, or why there is none."""
+LAST_WORDS_S: Final = 0.5
+"""For the end of its log, once it has ended; it is there already, unless something else holds the pipe."""
 
 # -- the Ollama API -------------------------------------------------------------------------
 BODY_MAX_B: Final = 64 * 1024 * 1024
@@ -68,15 +74,37 @@ SCHEMA_NODES_MAX: Final = 2000
 """A `format` schema nested deeper or larger than this is refused: compiling it would stall every stream."""
 SCHEMA_REPEAT_MAX: Final = 2000
 """Largest minLength, maxItems and the like: beyond it the real runner crashes."""
-SCHEMA_OPTIONAL_MAX: Final = 128
-"""Properties that are not required (several objects: root of the sum of squares): a real runner dies of 400
-in one object, and 200 take it 1.6 s."""
-SCHEMA_CHOICES_MAX: Final = 1000
-"""Alternatives in lists: 10,000 hold up all streams of the model for 1.7 s."""
+SCHEMA_REPEATS_MAX: Final = 100_000
+"""All of them together; a runner takes 0.05 s and 30 MB for so many."""
+SCHEMA_OPTIONAL_MAX: Final = 256
+"""Properties that are not required (several objects: root of the sum of cubes): Ollama itself takes 0.4 s for
+300 with names that are not ASCII, and eight times as long for twice as many."""
+SCHEMA_CHOICES_MAX: Final = 512
+"""Ways in which one value may start: 1,000 that begin alike hold up all streams of the model for 0.9 s with a
+vocabulary of 50,000 tokens; others have five times as many."""
+SCHEMA_ROUNDS_MAX: Final = 2
+"""Ways in which a list may hold lists of its own kind, beyond the first: with 30 a token takes a second."""
 SCHEMA_MAX_B: Final = 64 * 1024
-"""Ollama cuts a grammar off at 1 MiB, four times the schema at least; half a grammar ends the runner."""
+SCHEMA_TEXT_MIN_B: Final = 32 * 1024
+SCHEMA_TEXT_FACTOR: Final = 4
+SCHEMA_TEXT_MAX_B: Final = SCHEMA_TEXT_FACTOR * SCHEMA_MAX_B
+"""Ollama cuts a grammar off at four times its schema, 32 KiB at least; half a grammar ends the runner."""
+SCHEMA_VISITS_MAX: Final = 64
+"""Schemas in schemas, by references too, each of which makes the names of rules longer."""
+SCHEMA_REFERENCES_MAX: Final = 500
+"""Ollama copies the whole schema for each."""
+SCHEMA_TYPES_MAX: Final = 7
+"""There are no more; Ollama copies the schema for each."""
+SCHEMA_NAME_MAX: Final = 512
+"""Characters of a property's name: Ollama itself dies of 15,000 that are not ASCII."""
+SCHEMA_BOUND_MAX: Final = 10**15 - 1
+"""A minimum above it without a maximum fills the memory without end, as does a maximum below the negative."""
 SCHEMA_PATTERN_MAX: Final = 256
 """Characters of a regular expression in a schema."""
+SCHEMA_WAYS_MAX: Final = 10_000
+"""Ways to read one token by a pattern: two repetitions that run into each other, not three."""
+TOKEN_CHARACTERS: Final = 64
+"""A long token; there are some of blanks and dashes."""
 SCHEMAS_KEPT: Final = 64
 """Schemas that are known to compile, or not to: apps use the same few again and again."""
 JSON_DEPTH_MAX: Final = 10_000
@@ -112,12 +140,33 @@ IDLE_S: Final = 75
 """An idle connection of a client is closed after it."""
 BACKLOG: Final = 1024
 """Connections the system may hold before they are accepted."""
+LINGER_S: Final = 2.0
+"""What a refused client still sends is thrown away for so long: a close at once would reset the connection,
+and its system would drop the answer before it is read."""
+PRESENCE_S: Final = 15
+PRESENCE_TRIES: Final = 9
+"""Silence after which the system asks whether a client's machine is still there and the pause between two
+questions; how many go without an answer. Go's own figures: a client is missed as soon as by Ollama."""
+STALLED_S: Final = 600.0
+"""A client that takes nothing of its answer for so long is cut: it holds a slot."""
+REQUEST_HIGH_B: Final = 64 * 1024
+"""Bytes of a request's body that wait to be taken; above it the client is not read."""
+BODY_WAIT_S: Final = 30.0
+BODY_RATE_B: Final = 1024
+"""A request's body may be waited for so long, and a second more for each so many bytes that have come: a bad
+radio link is faster, and whoever is slower wants to hold connections."""
 COURIER_HIGH_B: Final = 256 * 1024
-COURIER_LOW_B: Final = 64 * 1024
-"""Bytes of an answer that wait for a slow client: above the first the backend is not read, below the second
-it is."""
+"""Bytes of an answer that wait for a slow client; above it the backend is not read."""
+COURIER_PIECE_B: Final = 64
+"""What a waiting piece of an answer costs beside its bytes."""
+COURIER_SLICE_B: Final = 256 * 1024
+"""Bytes of a request handed to the system at once."""
 TRIES: Final = 2
 """Attempts at a backend that breaks off before its answer begins. No third: the request may be the cause."""
+SHOWN_NAME_MAX: Final = 200
+"""Characters of a model's name that /_requests shows; a client may write there what it likes."""
+NAMED_MODELS_MAX: Final = 100
+"""Models whose tokens are counted by name; those that come later are counted together."""
 RETRY_AFTER_MIN_S: Final = 1
 RETRY_AFTER_MAX_S: Final = 60
 """Bounds of Retry-After; between them it is the time in which the queue moves up by one."""
@@ -142,6 +191,8 @@ PROMPT_BYTES_PER_TOKEN: Final = 3
 # -- a backend's life -----------------------------------------------------------------------
 LOOK_S: Final = 20.0
 """A command that only looks at the machine; docker may take seconds to answer the first time."""
+LOOK_KILLED_S: Final = 1.0
+"""For such a command to end once it is killed; then it is left behind."""
 HEALTH_S: Final = 3.0
 """The backend's time to answer the farm's questions; it takes 4 ms under full load."""
 HEALTH_EVERY_S: Final = 1.0
@@ -155,6 +206,15 @@ START_S: Final = 60.0
 """From start to the first answer; a real one takes 0.1 to 1 s, a container more. Then it is started again."""
 STOP_S: Final = 5.0
 """After it was asked to end; then it is killed."""
+GPUS_MAX: Final = 16
+"""GPUs of one machine; on so many ports from the first is looked for what an earlier farm left."""
+HOLDER_EVERY_S: Final = 30.0
+"""Pause between two looks who has an adopted Ollama's port, when nobody was found: all sockets of the machine
+are walked, for some 50 ms in which no stream goes on."""
+END_EVERY_S: Final = 0.05
+"""Pause between two looks whether a process that was asked to end has ended."""
+GUARD_STOP_S: Final = 50.0
+"""For a guard to end its server, what that left behind, and a container; then the guard is killed."""
 RESTART_FIRST_S: Final = 0.5
 RESTART_MAX_S: Final = 30.0
 """The first restart is at once, then these are the shortest and the longest pause."""

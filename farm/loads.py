@@ -25,7 +25,15 @@ _LOG = logging.getLogger(__name__)
 
 
 class LoadBrokenError(Exception):
-    """The backend broke off while it loaded; another one may do it."""
+    """The backend broke off while it loaded; another one may do it.
+
+    Attributes:
+        refused: it did not even take the connection.
+    """
+
+    def __init__(self, why: str, *, refused: bool = False) -> None:
+        super().__init__(why)
+        self.refused = refused
 
 
 class Loads:
@@ -43,7 +51,7 @@ class Loads:
         self._place = place
         self._house = house
         self._session = session
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, _Load] = {}
         self._turn = asyncio.Lock()
         self._said: dict[str, Any] = {}  # model → keep_alive in force
         self._under: dict[str, frozenset[str]] = {}  # other names of loaded models → names /api/ps shows
@@ -62,6 +70,12 @@ class Loads:
     def note(self, shown: frozenset[str]) -> None:
         """/api/ps showed these models."""
         self._place.loaded = shown
+        for model in [model for model in self._said if not self.has(model)]:
+            del self._said[model]  # whoever loads it again says another
+
+    def freed(self, model: str) -> None:
+        """A request has ended that asked for its memory back."""
+        self._place.loaded -= {model}
 
     def forget(self) -> None:
         """The backend has ended, and its memory with it."""
@@ -81,11 +95,12 @@ class Loads:
             RefusalError: the model cannot be loaded, in the backend's words.
             LoadBrokenError: the backend broke off.
         """
-        stale = keep_alive is None and self._said.get(model, self._house.keep_alive) != self._house.keep_alive
+        # What was loaded before the farm came has a keep_alive that nobody knows.
+        stale = keep_alive is None and self._said.get(model) != self._house.keep_alive
         if not self.has(model) or stale:
             if model not in self._running:
                 self._begin(model, asked)
-            await asyncio.shield(self._running[model])
+            await asyncio.shield(self._running[model].over)
         if keep_alive is not None:
             self._said[model] = keep_alive
 
@@ -104,38 +119,43 @@ class Loads:
 
     def give_up(self) -> None:
         """Break the loads off; whoever waits for them begins them again or is told."""
-        for task in list(self._running.values()):
-            task.cancel("given up")
+        for load in self._running.values():
+            load.task.cancel()
+        self._running.clear()
 
     async def close(self) -> None:
         """End all loads."""
+        tasks = [load.task for load in self._running.values()]
         self.give_up()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, model: str, asked: str) -> None:
-        task = asyncio.create_task(self._load(model, asked))
-        self._running[model] = task
+        load = _Load(asyncio.create_task(self._load(model, asked)))
+        self._running[model] = load
 
-        def over(_: object) -> None:
-            del self._running[model]
-            if not task.cancelled():
-                task.exception()  # seen, also when all who waited for it have left
+        def over(task: asyncio.Task[None]) -> None:
+            if self._running.get(model) is load:
+                del self._running[model]
+            load.tell(task)
 
-        task.add_done_callback(over)
+        load.task.add_done_callback(over)
 
     async def _load(self, model: str, asked: str) -> None:
-        async with self._turn:  # the backend has one loader; a second request would only wait inside it
-            self._place.loading = model
-            try:
+        try:
+            if self.has(model):  # only to say how long it stays: that waits for no loader
                 await self._ask(model, asked)
-            except (*BROKEN, TimeoutError) as error:
-                raise LoadBrokenError(type(error).__name__) from error
-            except asyncio.CancelledError as error:
-                if error.args:  # by `give_up`; the waiting ones are not cancelled with it
-                    raise LoadBrokenError("given up") from error
-                raise
-            finally:
-                self._place.loading = None
+                return
+            async with self._turn:  # the backend has one loader; a second request would only wait inside it
+                self._place.loading = model
+                try:
+                    await self._ask(model, asked)
+                    await self._learn(model, asked)
+                finally:
+                    self._place.loading = None
+        except aiohttp.ClientConnectorError as error:
+            raise LoadBrokenError("it does not answer", refused=True) from error
+        except (*BROKEN, aiohttp.ClientError, TimeoutError) as error:
+            raise LoadBrokenError(type(error).__name__) from error
 
     async def _ask(self, model: str, asked: str) -> None:
         wish: dict[str, Any] = {"model": asked, "input": [], "keep_alive": self._house.keep_alive}
@@ -154,12 +174,18 @@ class Loads:
             raise RefusalError(answer.status, _why(body))
         if answer.status >= 400:
             return  # the request itself will be told, in the words of its own route
-        self.count += 1
         self._said[model] = self._house.keep_alive
-        shown = await self.look()
-        if model not in shown:
-            self._under[model] = shown
+
+    async def _learn(self, model: str, asked: str) -> None:
+        """See under which name it was loaded; nothing of it has to be right at once."""
+        if model not in self._said:
+            return  # it was not loaded
+        self.count += 1
         _LOG.info("%s is in memory at %s", asked, self._url)
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
+            shown = await self.look()
+            if model not in shown:
+                self._under[model], self._said[model] = shown, self._house.keep_alive
 
     async def look(self) -> frozenset[str]:
         """Ask what is in memory; canonical names.
@@ -176,6 +202,25 @@ class Loads:
             raise ValueError("no list of models") from error
         self.note(shown)
         return shown
+
+
+class _Load:
+    """A load under way. Who waits for it may leave, and is told when it is given up."""
+
+    __slots__ = ("over", "task")
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self.task = task
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell(self, task: asyncio.Task[None]) -> None:
+        """It has ended."""
+        error = LoadBrokenError("given up") if task.cancelled() else task.exception()
+        if error is None:
+            self.over.set_result(None)
+        else:
+            self.over.set_exception(error)
+            self.over.exception()  # seen, also when all who waited for it have left
 
 
 def _why(body: bytes) -> str:

@@ -1,27 +1,52 @@
-"""Processes as the farm looks at them: runners that work or rest, and who holds a port.
+"""Processes as the farm looks at them: runners that work or rest, who holds a port, what nobody guards.
 
-Called by the services and by `house`. The only place that knows psutil's and Linux' ways.
+Called by the services, `ports` and `leftovers`. The only place that knows psutil's and Linux' ways.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from farm import limits
 from farm.watchdog import Sample
 
 
 def runners_of(pid: int) -> list[psutil.Process] | None:
     """The runner processes below a server; None when it cannot be seen."""
     try:
-        below = psutil.Process(pid).children(recursive=True)
+        below = _below(pid)
+        if below is None:
+            below = psutil.Process(pid).children(recursive=True)
     except psutil.Error:
         return None
     return [process for process in below if "runner" in _argv(process)]
+
+
+def _below(pid: int) -> list[psutil.Process] | None:
+    """Children and theirs as Linux lists them, without a walk over all processes; None where it does not."""
+    if not Path(f"/proc/{pid}/task/{pid}/children").exists():
+        return None
+    found: list[psutil.Process] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):  # a child belongs to the thread that forked it
+        with contextlib.suppress(psutil.Error, OSError, ValueError):
+            for child in map(int, file.read_text(encoding="ascii").split()):
+                found += [psutil.Process(child), *(_below(child) or ())]
+    return found
+
+
+def is_serve(pid: int) -> bool:
+    """Whether that process is a server; a number from a machine of containers may be that of another here."""
+    try:
+        return "serve" in _argv(psutil.Process(pid))
+    except psutil.Error:
+        return False
 
 
 def samples(processes: Sequence[psutil.Process]) -> list[Sample]:
@@ -60,7 +85,6 @@ class Holder:
     Attributes:
         pid: number of the process.
         name: of its program.
-        ours: the back port of the farm that started it, or None.
     """
 
     pid: int
@@ -81,14 +105,43 @@ def holder_of(port: int) -> Holder | None:
     return None
 
 
-def orphans(variable: str, value: str) -> list[psutil.Process]:
-    """Processes of this user that inherited that variable and whose guard is gone."""
+def unit_of(pid: int) -> str:
+    """The service a process belongs to, as `systemctl` takes it, with `--user` if it is a user's; or ""."""
+    try:
+        group = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+    return unit_in(group)
+
+
+def unit_in(group: str) -> str:
+    """The same out of the name of its control group."""
+    last = group.rpartition("/")[2]
+    if not last.endswith(".service") or last.startswith("user@"):
+        return ""
+    return f"--user {last}" if "/user@" in group else last
+
+
+def orphans(variable: str, values: Collection[str] | None = None) -> list[psutil.Process]:
+    """Ollama's processes that inherited that variable from a farm, and whose guard is gone.
+
+    Args:
+        variable: its name.
+        values: one of which it has to have; None for any.
+    """
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(variable) == value and not _is_guarded(process):
+            mark = process.environ().get(variable)
+            if mark is not None and (values is None or mark in values) and _is_left(process):
                 found.append(process)
     return found
+
+
+def is_guarded(word: str) -> bool:
+    """Whether a guard lives that has this word in its plan."""
+    guards = (argv for argv in map(_argv, psutil.process_iter()) if _is_guard(argv))
+    return any(word in argument for argv in guards for argument in argv)
 
 
 def end(processes: Sequence[psutil.Process], within_s: float) -> None:
@@ -96,13 +149,32 @@ def end(processes: Sequence[psutil.Process], within_s: float) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.terminate()
-    _, left = psutil.wait_procs(processes, within_s)
-    for process in left:
+    for process in _still(processes, within_s):
         with contextlib.suppress(psutil.Error):
             process.kill()
+    _still(processes, within_s)
 
 
-def _is_guarded(process: psutil.Process) -> bool:
-    return any(
-        argument.endswith("guard.py") for above in [process, *process.parents()] for argument in _argv(above)
-    )
+def _still(processes: Sequence[psutil.Process], within_s: float) -> list[psutil.Process]:
+    """Those that live after that time, or none as soon as none does."""
+    until = time.monotonic() + within_s
+    while (left := [process for process in processes if _lives(process)]) and time.monotonic() < until:
+        time.sleep(limits.END_EVERY_S)
+    return left
+
+
+def _lives(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        # One that has ended and whose parent has not looked is none; psutil would wait for it.
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _is_left(process: psutil.Process) -> bool:
+    # Only Ollama's own: a shell that somebody started with the variable in its environment is not meant.
+    ollama = not {"serve", "runner"}.isdisjoint(_argv(process))
+    return ollama and process.pid != os.getpid() and not any(map(_is_guard, map(_argv, process.parents())))
+
+
+def _is_guard(argv: Sequence[str]) -> bool:
+    return any(Path(argument).name == "guard.py" for argument in argv[:4])

@@ -5,15 +5,19 @@ Only looks, changes nothing. Called by `sources` and by the doctor.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from farm import limits
 from farm.launch import Gpu
+
+NO_DOCKER = "the docker command is not installed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +71,16 @@ class Machine:
         return Gpu.AMD if self.amd else Gpu.NONE
 
 
-def look() -> Machine:
-    """Look at this machine; takes up to `limits.LOOK_S` for each command that does not answer."""
+def look(within_s: float = limits.LOOK_S) -> Machine:
+    """Look at this machine; takes up to `within_s` for each command that does not answer."""
     docker = shutil.which("docker")
-    runtimes, docker_trouble = _docker(docker) if docker else ("", "the docker command is not installed")
-    cards, nvidia_trouble = _nvidia()
+    runtimes, docker_trouble = _docker(docker, within_s) if docker else ("", NO_DOCKER)
+    cards, nvidia_trouble = _nvidia(within_s)
     return Machine(
         docker=docker if not docker_trouble else None,
         docker_trouble=docker_trouble,
-        nvidia_runtime="nvidia" in runtimes,
+        # Not every installation of NVIDIA's toolkit names a runtime; `--gpus` needs the hook alone.
+        nvidia_runtime="nvidia" in runtimes_of(runtimes) or shutil.which(_HOOK) is not None,
         cards=cards,
         nvidia_trouble=nvidia_trouble,
         amd=Path("/dev/kfd").exists(),
@@ -84,19 +89,23 @@ def look() -> Machine:
     )
 
 
-def _docker(command: str) -> tuple[str, str]:
+_HOOK = "nvidia-container-runtime-hook"
+
+
+def _docker(command: str, within_s: float) -> tuple[str, str]:
     """Its runtimes, and what is wrong with it."""
-    code, out, err = ask(command, "info", "--format", "{{json .Runtimes}}{{json .CDISpecDirs}}")
+    code, out, err = ask(command, "info", "--format", "{{json .Runtimes}}", within_s=within_s)
     if code:
         return "", _first_line(err) or "docker info failed"
     return out, ""
 
 
-def _nvidia() -> tuple[tuple[Card, ...], str]:
+def _nvidia(within_s: float) -> tuple[tuple[Card, ...], str]:
     command = shutil.which("nvidia-smi")
     if command is None:
         return (), ""
-    code, out, err = ask(command, "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader")
+    wanted = "--query-gpu=index,uuid,name,memory.total"
+    code, out, err = ask(command, wanted, "--format=csv,noheader", within_s=within_s)
     if code:
         return (), _first_line(out) or _first_line(err) or "nvidia-smi failed"
     rows = [[field.strip() for field in line.split(",")] for line in out.splitlines() if line.strip()]
@@ -112,22 +121,96 @@ def _jetpack() -> str:
     return "5" if "R35" in release else "6"
 
 
-def ask(*argv: str) -> tuple[int, str, str]:
+def ask(*argv: str, within_s: float = limits.LOOK_S) -> tuple[int, str, str]:
     """Exit code, output and errors of a command that only looks; 127 when it cannot be run or hangs."""
+    quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
     try:
-        done = subprocess.run(  # noqa: S603 - commands of this module and of the doctor, no shell
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            timeout=limits.LOOK_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return 127, "", f"{argv[0]} did not answer within {limits.LOOK_S:.0f} s"
+        process = subprocess.Popen(  # noqa: S603 - commands of this module and of the doctor, no shell
+            argv, stdin=quiet, stdout=pipe, stderr=pipe, text=True, errors="replace"
+        )
     except OSError as error:
         return 127, "", f"{argv[0]}: {error.strerror}"
-    return done.returncode, done.stdout, done.stderr
+    try:
+        out, err = process.communicate(timeout=within_s)
+    except KeyboardInterrupt:
+        process.kill()
+        raise
+    except subprocess.TimeoutExpired:
+        process.kill()
+        # Not for ever: what asks a GPU that is gone may stay in the kernel, where no signal reaches it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(limits.LOOK_KILLED_S)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        return 127, "", f"{argv[0]} did not answer within {within_s:.0f} s"
+    return process.returncode, out, err
 
 
 def _first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def visible(cards: Sequence[Card], named: str | None) -> list[Card]:
+    """The GPUs that CUDA_VISIBLE_DEVICES names, in its order; all when it is not set.
+
+    Args:
+        cards: all GPUs.
+        named: indices, or beginnings of UUIDs, separated by commas.
+    """
+    if named is None:
+        return list(cards)
+    words = [word.strip() for word in named.split(",")]
+    return [card for word in words if word for card in cards if _is_meant(card, word)]
+
+
+def _is_meant(card: Card, word: str) -> bool:
+    return card.index == word or (word.startswith("GPU-") and card.uuid.startswith(word))
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Where models are kept.
+
+    Attributes:
+        root: the folder that holds `models`.
+        store: the folder of the models themselves where that is another one; or "".
+    """
+
+    root: str
+    store: str = ""
+
+    def __str__(self) -> str:
+        return self.store or str(Path(self.root, "models"))
+
+
+def models_of(given: str | None, environment: Mapping[str, str]) -> Models:
+    """The owner's folder, else Ollama's own variable, else what is here already, else ./models.
+
+    Args:
+        given: `--models-dir`; a folder with `models` in it, or the models themselves.
+        environment: the farm's.
+    """
+    if given is None and environment.get("OLLAMA_MODELS"):
+        store = str(_whole(environment["OLLAMA_MODELS"]))
+        return Models(store, store)
+    if given is not None:
+        root = _whole(given)
+        itself = _is_folder(root / "blobs") and _is_folder(root / "manifests")
+        return Models(str(root), str(root) if itself else "")
+    return Models(str(models_dir(_whole("~"), SYSTEM_FOLDERS, Path("models").absolute())))
+
+
+def _whole(path: str) -> Path:
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        return Path(path).expanduser().absolute()
+    return Path(path).absolute()
+
+
+def _is_folder(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path.is_dir()
+    return False
 
 
 def models_dir(home: Path, system: tuple[Path, ...], fallback: Path) -> Path:
@@ -140,8 +223,9 @@ def models_dir(home: Path, system: tuple[Path, ...], fallback: Path) -> Path:
     """
     for folder in (home / ".ollama", *system):
         blobs = folder / "models" / "blobs"
-        if blobs.is_dir() and os.access(blobs, os.R_OK | os.W_OK | os.X_OK):
-            return folder
+        with contextlib.suppress(OSError):  # a folder that may not be looked into
+            if blobs.is_dir() and os.access(blobs, os.R_OK | os.W_OK | os.X_OK):
+                return folder
     return fallback
 
 

@@ -19,6 +19,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from farm import limits
 from farm.witness import Counts
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Metrics:
 
     def __init__(self, desk: Desk, backends: Sequence[Backend]) -> None:
         self._registry = own = CollectorRegistry()
+        self._named: set[str] = set()
         self.requests = Counter(
             "farm_requests", "Requests for a model that ended", ["path", "outcome"], registry=own
         )
@@ -51,7 +53,10 @@ class Metrics:
             "farm_queue_seconds", "From a request's arrival to its slot", buckets=_FIRST_S, registry=own
         )
         self.gap = Histogram(
-            "farm_chunk_gap_seconds", "Between two chunks of a stream", buckets=_STEP_S, registry=own
+            "farm_chunk_gap_seconds",
+            "Between two arrivals of chunks of a stream",
+            buckets=_STEP_S,
+            registry=own,
         )
         self.tokens = Counter("farm_tokens", "Tokens by kind", ["model", "kind"], registry=own)
         self.sent_b = Counter("farm_sent_bytes", "Bytes of answers sent to clients", registry=own)
@@ -68,7 +73,12 @@ class Metrics:
         self._watch(desk, backends)
 
     def count_tokens(self, model: str, counts: Counts) -> None:
-        """Add what an answer told."""
+        """Add what an answer told. A model may have more names than anybody wants series: some have to do."""
+        if model not in self._named:
+            if len(self._named) < limits.NAMED_MODELS_MAX:
+                self._named.add(model)
+            else:
+                model = "other"
         if counts.prompt:
             self.tokens.labels(model, "prompt").inc(counts.prompt)
         if counts.completion:

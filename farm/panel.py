@@ -6,7 +6,6 @@ backend hangs. Made by `house`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,7 +44,7 @@ class Panel:
     def facts(self) -> dict[str, Any]:
         """The farm's state, in plain words."""
         first = self._backends[0]
-        loaded = sorted(set().union(*(backend.place.loaded for backend in self._backends)))
+        loaded = sorted(set().union(*(b.place.loaded for b in self._backends if b.place.up)))
         pool = self._desk.pool
         return {
             "status": self._status(),
@@ -53,14 +52,14 @@ class Panel:
             "backend": first.url,
             "version": first.version,
             "models": loaded,
-            "warm": {model: model in loaded for model in self._models},
+            "warm": {model: self._has(model) for model in self._models},
             "slots": pool.slots,
             "running": pool.used,
             "waiting": pool.waiting,
             "backends": [_told(backend) for backend in self._backends],
         }
 
-    def health(self, model: str = "") -> JSONResponse:
+    async def health(self, model: str = "") -> JSONResponse:
         """Whether requests are served: 200 or 503, and the facts.
 
         Args:
@@ -69,16 +68,20 @@ class Panel:
         facts = self.facts()
         ready = facts["status"] in {"ready", "degraded"}
         if model:
-            ready = ready and canonical(model) in facts["models"]
+            ready = ready and self._has(canonical(model))
         return JSONResponse(facts, 200 if ready else 503)
 
-    def metrics(self) -> Response:
+    async def metrics(self) -> Response:
         """All figures for Prometheus."""
         return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    def requests(self) -> dict[str, Any]:
+    async def requests(self) -> dict[str, Any]:
         """Who waits and runs, and how far they are; no word of what they ask."""
         return {"requests": self._desk.book()}
+
+    def _has(self, model: str) -> bool:
+        """Whether it is in memory where requests are sent, under this name or another."""
+        return any(backend.place.up and backend.loads.has(model) for backend in self._backends)
 
     def _status(self) -> str:
         ready = [b for b in self._backends if b.phase is Phase.READY and b.place.up and not b.hangs]
@@ -100,7 +103,7 @@ def _told(backend: Backend) -> dict[str, Any]:
         "version": backend.version,
         "models": sorted(place.loaded),
         "loading": place.loading,
-        "slots": None if math.isinf(place.slots) else place.slots,
+        "slots": place.slots,
         "running": place.used,
         "restarts": backend.restarts,
         "error": backend.trouble,
@@ -110,8 +113,11 @@ def _told(backend: Backend) -> dict[str, Any]:
 def make_app(panel: Panel) -> FastAPI:
     """The farm's own routes as an ASGI application."""
     app = FastAPI(title="The farm's own routes", docs_url=None, redoc_url=None, openapi_url=None)
-    for path in ("/_health", "/health"):
-        app.add_api_route(path, panel.health, methods=["GET", "HEAD"], response_model=None)
-    app.add_api_route("/metrics", panel.metrics, methods=["GET"], response_model=None)
-    app.add_api_route("/_requests", panel.requests, methods=["GET"], response_model=None)
+    for path, answer in (
+        ("/_health", panel.health),
+        ("/health", panel.health),
+        ("/metrics", panel.metrics),
+        ("/_requests", panel.requests),
+    ):
+        app.add_api_route(path, answer, methods=["GET", "HEAD"], response_model=None)
     return app

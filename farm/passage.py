@@ -62,7 +62,7 @@ class Passage:
             await self._pieces(exchange, answer, backend, witness)
         except BrokeError:
             # No end is sent: the server then cuts the connection, and the client knows it is not whole.
-            _LOG.warning("the backend broke off in the middle of %s %s", exchange.method, exchange.path)
+            _LOG.warning("the backend broke off in the middle of %s %r", exchange.method, exchange.path)
             if witness is not None and witness.silent_end:
                 await self._mend(exchange, witness)
             return False
@@ -78,12 +78,14 @@ class Passage:
     ) -> None:
         sent_b, last = 0, time.monotonic()
         try:
-            async for piece in answer.pieces():
-                backend.heard()
-                await exchange.piece(piece)
-                sent_b += len(piece)
+            while pieces := await answer.more():
                 if witness is not None:
-                    witness.see(piece)
+                    backend.heard()  # lists are answered even while a runner hangs
+                await exchange.pieces(pieces)
+                data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                sent_b += len(data)
+                if witness is not None:
+                    witness.see(data)
                     now = time.monotonic()
                     self._metrics.gap.observe(now - last)
                     last = now

@@ -116,13 +116,20 @@ class Pool:
         """1 for the next in line; 0 for one that does not wait."""
         return next((at for at, waiting in enumerate(self._queue, 1) if waiting == number), 0)
 
-    def join(self, number: int, model: str, avoid: frozenset[int] = frozenset()) -> list[Grant]:
+    def positions(self) -> dict[int, int]:
+        """`position` of all that wait."""
+        return {number: at for at, number in enumerate(self._queue, 1)}
+
+    def join(
+        self, number: int, model: str, avoid: frozenset[int] = frozenset(), *, again: bool = False
+    ) -> list[Grant]:
         """A request arrives.
 
         Args:
             number: names it from now on.
             model: canonical name; empty: any backend will do.
             avoid: backends that failed it before; taken only when there is no other.
+            again: it had its turn and lost it by no fault of its own: first in line, however many wait.
 
         Returns:
             Who may start; empty when it has to wait.
@@ -134,8 +141,9 @@ class Pool:
         if not self.reachable:
             raise NobodyThereError
         self._queue[number] = _Wish(model, avoid)
+        self._queue.move_to_end(number, last=not again)
         granted = self.advance()
-        if len(self._queue) > self._waiting_max:
+        if len(self._queue) > self._waiting_max and not (again or granted):
             del self._queue[number]
             raise Full(len(self._queue))
         return granted

@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import shutil
 import socket
+import sys
 from collections.abc import Iterator
 
-from farm import limits, looking
+from farm import limits, looking, machine
 from wire.errors import OurFault
 
 
@@ -30,8 +32,9 @@ def bound(host: str, port: int, flag: str) -> Iterator[socket.socket]:
     except OSError as error:
         raise OurFault("port", f"--host {host!r} cannot be used: {error.strerror}") from error
     with listener:
-        # A port whose last farm just ended is free at once; a port that is listened on is not.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "win32":  # where it would let two programs listen
+            # A port whose last farm just ended is free at once; a port that is listened on is not.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)
             listener.listen(limits.BACKLOG)
@@ -42,6 +45,9 @@ def bound(host: str, port: int, flag: str) -> Iterator[socket.socket]:
 
 def is_free(port: int) -> bool:
     """Whether a server of this machine could listen on a loopback port now."""
+    # Some systems let a second program listen on loopback beside one that listens everywhere.
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), limits.CONNECT_S):
+        return False
     try:
         with bound("127.0.0.1", port, "--back-port"):
             return True
@@ -49,14 +55,38 @@ def is_free(port: int) -> bool:
         return False
 
 
-def in_use(port: int, flag: str) -> OurFault:
-    """What is said of a port that another program has."""
+def in_use(port: int, flag: str, but: str = "") -> OurFault:
+    """What is said of a port that another program has: which one, and how to end it.
+
+    Args:
+        port: its number.
+        flag: that chooses another port.
+        but: what else can be done.
+    """
+    who, remedy = _holder(port)
+    instead = f"or choose another port with {flag}"
+    return OurFault("port", f"port {port} is in use{who}; {remedy}, {instead}{but and f'; {but}'}")
+
+
+def _holder(port: int) -> tuple[str, str]:
+    container = _container_on(port)
+    if container:
+        return f" by the container {container}", f"`docker rm -f {container}` ends it"
     holder = looking.holder_of(port)
     if holder is None:
-        who = f"in use; `sudo ss -ltnp 'sport = :{port}'` shows by which program"
-    else:
-        who = f"in use by {holder.name} (process {holder.pid})"
-    return OurFault("port", f"port {port} is {who}; stop that or choose another port with {flag}")
+        return "", f"`sudo ss -ltnp 'sport = :{port}'` shows by which program: stop that"
+    unit = looking.unit_of(holder.pid)
+    end = f"systemctl stop {unit}" if unit else f"kill {holder.pid}"
+    end = end if not unit or unit.startswith("--user") else f"sudo {end}"
+    return f" by {holder.name} (process {holder.pid})", f"`{end}` ends it"
+
+
+def _container_on(port: int) -> str:
+    docker = shutil.which("docker")
+    if docker is None:
+        return ""
+    code, out, _ = machine.ask(docker, "ps", "--filter", f"publish={port}", "--format", "{{.Names}}")
+    return "" if code else (out.split() or [""])[0]
 
 
 def is_loopback(host: str) -> bool:

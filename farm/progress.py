@@ -1,6 +1,6 @@
 """How far a download is, on stderr: a bar in a terminal, a line now and then in a log.
 
-Called by `farm.fetch`. Knows only numbers; the caller says what time it is.
+Called by `fetch` and `pulling`. Knows only numbers; the caller says what time it is.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Progress:
         self._bar = bar
         self._due = 0.0
         self._percent_due = 0
+        self._open = False
 
     def show(self, done_b: int, total_b: int, now: float) -> None:
         """Tell that `done_b` of `total_b` bytes are there at `now` (seconds, any zero)."""
@@ -36,13 +37,20 @@ class Progress:
             if now >= self._due or done_b >= total_b:
                 self._due = now + limits.PROGRESS_TICK_S
                 filled = _BAR * done_b // max(total_b, 1)
-                end = "\n" if done_b >= total_b else ""
+                self._open = done_b < total_b
+                end = "" if self._open else "\n"
                 self._write(f"\r{text} [{'#' * filled}{'.' * (_BAR - filled)}]{end}")
         elif percent >= self._percent_due:
             self._percent_due = (
                 percent - percent % limits.PROGRESS_STEP_PERCENT + limits.PROGRESS_STEP_PERCENT
             )
             self._write(f"{text}\n")
+
+    def leave(self) -> None:
+        """It ends here, whole or not: what is written next begins on a line of its own."""
+        if self._open:
+            self._open = False
+            self._write("\n")
 
     def _write(self, text: str) -> None:
         self._out.write(text)

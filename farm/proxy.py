@@ -11,9 +11,20 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Sequence
 
-from farm import gate, limits, routes
-from farm.api.words import RefusalError, error_answer
-from farm.asgi import App, BodyTooLargeError, ClientLeftError, Exchange, Headers, Receive, Scope, Send
+from farm import gate, limits, memory, routes
+from farm.api.words import JSON_UTF8, RefusalError, error_answer
+from farm.asgi import (
+    App,
+    BodyTooLargeError,
+    BodyTooSlowError,
+    ClientLeftError,
+    Exchange,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
 from farm.backend import Backend
 from farm.courier import BrokeError, RefusedError
 from farm.passage import Passage
@@ -71,14 +82,12 @@ class Front:
         if refusal is not None:
             return await self._refuse(exchange, refusal, [*readable, (b"connection", b"close")])
         if routes.is_own(exchange.path):
-            return await self._panel(scope, receive, send)
+            return await self._panel(scope, receive, _adding(readable, send))
         return await exchange.unless_left(self._answer(exchange, readable))
 
     def _refused(self, exchange: Exchange, scope: Scope) -> RefusalError | None:
         """What is said to a request that goes no further than here."""
         path = exchange.path
-        if gate.framed_twice(exchange.headers):
-            return RefusalError(400, "a request says once where it ends: Content-Length or Transfer-Encoding")
         if not routes.is_own(path) and not routes.is_backend_s(path):
             return NOT_FOUND
         if routes.changes(path) and not self._open_to(scope):
@@ -98,8 +107,13 @@ class Front:
             if not exchange.bodied:
                 await exchange.body(0)  # only its end comes; the watch for a leaving client begins there
             if route is None:
+                if (exchange.method, exchange.path) == ("GET", memory.PATH) and len(self._backends) > 1:
+                    return await self._memory(exchange, extra)
                 return await self._pass(exchange, extra)
             return await self._waiter.serve(exchange, route, extra)
+        except BodyTooSlowError:
+            refusal = RefusalError(408, "the request body comes too slowly")
+            close = [(b"connection", b"close")]
         except ClientLeftError:
             return None
         except BodyTooLargeError:
@@ -123,7 +137,7 @@ class Front:
             except BrokeError as error:
                 if upload.too_large:
                     raise BodyTooLargeError from None
-                if exchange.method in _SAFE:
+                if exchange.method in _SAFE and not exchange.bodied:  # a body was read and is gone
                     continue
                 what = f"broke off before it answered ({error}); ask again"
                 raise RefusalError(502, f"the backend at {backend.url} {what}") from None
@@ -134,6 +148,12 @@ class Front:
             return
         raise self._waiter.nobody()
 
+    async def _memory(self, exchange: Exchange, extra: Headers) -> None:
+        found = await memory.shown(exchange, self._passage, [b for b in self._backends if b.place.up])
+        if found is None:
+            raise self._waiter.nobody()
+        await exchange.whole(200, JSON_UTF8, found, *extra)
+
     def _in_turn(self) -> list[Backend]:
         """Those that are up first; the others may be up again before the farm has noticed."""
         return sorted(self._backends, key=lambda backend: not backend.place.up)
@@ -142,7 +162,7 @@ class Front:
         if exchange.begun:
             return
         if refusal is NOT_FOUND:
-            await exchange.whole(404, "text/plain", b"404 page not found")
+            await exchange.whole(404, "text/plain", b"404 page not found", *extra)
             return
         shape = routes.shape_of(exchange.path)
         kind, body = error_answer(refusal, shape, number=secrets.token_hex(12))
@@ -150,6 +170,17 @@ class Front:
         if refusal.status == 503:
             headers.append((b"retry-after", str(self._waiter.retry_after_s()).encode()))
         await exchange.whole(refusal.status, kind, body, *headers)
+
+
+def _adding(headers: Headers, send: Send) -> Send:
+    """`send`, with more headers on the answer."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    return sending if headers else send
 
 
 class _Upload:

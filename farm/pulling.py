@@ -6,18 +6,24 @@ Called by `rooms`.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 
 from farm import limits
 from farm.client import BROKEN
 from farm.demand import canonical
 from farm.progress import Progress
 from wire.errors import OurFault
+
+_LOG = logging.getLogger(__name__)
+_NO_PROGRESS = (ValueError, TypeError, HttpProcessingError)
+"""What reading something else than the progress of a pull raises."""
 
 
 async def ensure(
@@ -39,18 +45,21 @@ async def ensure(
         return
     if not allowed:
         raise OurFault(
-            "model", f"{model} is not there and --no-pull is given; `ollama pull {model}` fetches it"
+            "model", f"{model} is not there and --no-pull is given; without it the farm fetches it"
         )
     tell(f"pulling {model}")
+    _LOG.info("pulling %s", model)
     bar = Progress(sys.stderr, f"pulling {model}", bar=sys.stderr.isatty())
     try:
         timeout = aiohttp.ClientTimeout(total=None, sock_read=limits.PULL_SILENT_S)
         wish = json.dumps({"model": model, "stream": True})
         async with session.post(f"{url}/api/pull", data=wish, timeout=timeout) as answer:
             await _follow(answer, model, bar, tell)
-    except (*BROKEN, aiohttp.ClientError, TimeoutError) as error:
+    except (*BROKEN, aiohttp.ClientError, TimeoutError, *_NO_PROGRESS) as error:
         why = f"{type(error).__name__}; what was fetched is kept, start again to go on"
         raise OurFault("model", f"pulling {model} broke off: {why}") from None
+    finally:
+        bar.leave()
 
 
 async def _present(url: str, session: aiohttp.ClientSession) -> set[str]:
@@ -71,16 +80,25 @@ async def _follow(
     percent = -1
     done = False
     async for line in answer.content:
-        told: dict[str, Any] = json.loads(line) if line.strip() else {}
+        told = _read(line)
         if "error" in told:
             raise OurFault("model", f"{model} cannot be pulled: {told['error']}")
         if "digest" in told and "total" in told:
             layers[told["digest"]] = (told.get("completed", 0), told["total"])
             have, total = (sum(column) for column in zip(*layers.values(), strict=True))
-            bar.show(have, total, time.monotonic())
+            bar.show(min(have, total - 1), total, time.monotonic())  # there may be more layers
             if 100 * have // max(total, 1) != percent:
                 percent = 100 * have // max(total, 1)
                 tell(f"pulling {model}: {percent} %")
         done = done or told.get("status") == "success"
+    if done and layers:
+        bar.show(total, total, time.monotonic())
     if not done:
         raise OurFault("model", f"pulling {model} ended before it was complete; start again to go on")
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    told = json.loads(line) if line.strip() else {}
+    if not isinstance(told, dict):
+        raise ValueError("no object")  # noqa: TRY004 - as for a line that is no JSON
+    return told

@@ -6,9 +6,7 @@ Made by `house`, once the imports are worth their time.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -31,8 +29,6 @@ from farm.server import Server
 from farm.serving import Waiter
 from farm.sources import Source
 from wire.errors import OurFault
-
-_LOG = logging.getLogger(__name__)
 
 
 class Rooms:
@@ -139,5 +135,3 @@ class Rooms:
 
     def _tell(self, doing: str) -> None:
         self.panel.doing = doing
-        if not sys.stderr.isatty():
-            _LOG.info("%s", doing)

@@ -7,10 +7,12 @@ Implemented by `guarded` (docker, local), `Adopted` (an Ollama that runs already
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from farm import looking
+from farm import limits, looking
 from farm.watchdog import Sample
 
 
@@ -57,6 +59,8 @@ class Adopted:
 
     def __init__(self, port: int = 0) -> None:
         self._port = port
+        self._pid: int | None = None
+        self._looked = -math.inf
 
     async def start(self) -> None:
         """Nothing."""
@@ -71,8 +75,14 @@ class Adopted:
 
     def runners(self) -> Sequence[Sample] | None:
         """Its runner processes, when this user may see them."""
-        holder = looking.holder_of(self._port) if self._port else None
-        found = None if holder is None else looking.runners_of(holder.pid)
+        if self._pid is not None and not looking.is_serve(self._pid):
+            self._pid, self._looked = None, -math.inf
+        now = time.monotonic()
+        if self._pid is None and self._port and now - self._looked > limits.HOLDER_EVERY_S:
+            holder = looking.holder_of(self._port)
+            self._looked = now
+            self._pid = holder.pid if holder is not None and looking.is_serve(holder.pid) else None
+        found = None if self._pid is None else looking.runners_of(self._pid)
         return None if found is None else looking.samples(found)
 
     def kill_runners(self) -> bool:

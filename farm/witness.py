@@ -26,6 +26,7 @@ _COUNTS: Final = {
     "completion": re.compile(rb'"(?:eval_count|completion_tokens|output_tokens)":(\d+)'),
 }
 _FAILURES: Final = frozenset({"error", "response.failed", "response.incomplete"})
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]]|true', re.DOTALL)
 _STREAMS: Final = (b"application/x-ndjson", b"text/event-stream")
 
 
@@ -63,6 +64,7 @@ class Witness:
         self._mark = EndMark()
         self._told_failure = False
         self._line = b""  # the beginning of a line whose end has not come
+        self._skips = False  # to the end of a line that is too long to be kept
         self._tail = b""
 
     @property
@@ -87,14 +89,15 @@ class Witness:
         )  # fmt: skip
         if not self._marked or self._mark.done:
             return
+        if self._skips:
+            _, end, piece = piece.partition(b"\n")
+            self._skips = not end
         *lines, self._line = (self._line + piece).split(b"\n")
         for line in lines:
             self._look(line)
         if len(self._line) > limits.WITNESS_LINE_B:
-            # The marks stand in front; what makes a line this long, tokens or a picture, stands behind.
-            self._line = self._line[: limits.WITNESS_HEAD_B]
-            if b'"done":true' in self._line:
-                self._mark.done = True
+            self._look(self._line)
+            self._line, self._skips = b"", True
 
     def mend(self) -> bytes | None:
         """What tells a reader of the stream that it is not complete; None in the middle of a line."""
@@ -104,6 +107,10 @@ class Witness:
         return blank + self._failure()
 
     def _look(self, line: bytes) -> None:
+        if len(line) > limits.WITNESS_LINE_B:
+            # The mark stands in front; what makes a line this long, tokens or a picture, stands behind.
+            self._mark.done |= _says_done(line[: limits.WITNESS_HEAD_B])
+            return
         if b'"error"' in line or b"response.failed" in line or b"response.incomplete" in line:
             self._told_failure |= _is_failure(line)
         self._mark.feed(line)
@@ -115,7 +122,15 @@ class Witness:
             error = {"type": "error", "error": {"type": "api_error", "message": BROKEN}}
             return b"event: error\ndata: " + gojson.encode(error) + b"\n\n"
         if self._path == "/v1/responses":
-            event = {"type": "error", "code": "server_error", "message": BROKEN, "param": None}
+            # The second place is where the official client looks.
+            found: dict[str, object] = {"type": "server_error", "message": BROKEN}
+            event = {
+                "type": "error",
+                "code": "server_error",
+                "message": BROKEN,
+                "param": None,
+                "error": found,
+            }
             return b"event: error\ndata: " + gojson.encode(event) + b"\n\n"
         return b"data: " + openai_error(500, BROKEN) + b"\n\n"
 
@@ -126,6 +141,18 @@ def _is_failure(line: bytes) -> bool:
     except jsontext.JsonError:
         return False
     return isinstance(value, dict) and (bool(value.get("error")) or value.get("type") in _FAILURES)
+
+
+def _says_done(head: bytes) -> bool:
+    """Whether the front of an object has `"done":true` of its own, not in a text or an object inside it."""
+    depth, before = 0, b""
+    for found in _TOKENS.finditer(head):
+        token = found[0]
+        depth += (token in b"{[") - (token in b"}]")
+        if depth == 1 and before == b'"done"' and token == b"true":
+            return True
+        before = token
+    return False
 
 
 def _last(pattern: re.Pattern[bytes], text: bytes) -> int:

@@ -19,11 +19,13 @@ class Effort(Enum):
     ONCE on all paths: the next one replaces it, or the peer asks again.
     SURE on all paths, again until acknowledged: what a stream cannot be without.
     LEAN on the best path, again on all until acknowledged: what there is much of.
+    SPARE as ONCE, if little waits for the sockets: what a peer asked for again, and may once more.
     """
 
     ONCE = "once"
     SURE = "sure"
     LEAN = "lean"
+    SPARE = "spare"
 
 
 @dataclass(frozen=True, slots=True)

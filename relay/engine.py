@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relay import frames
 from relay.admission import Admission, Shares
-from relay.answered import Answered
-from relay.commands import Abort, Command, Effort, Gather, Note, Probe, Send, Start
+from relay.answered import Answered, fingerprint
+from relay.commands import Abort, Command, Effort, Gather, Note, Send, Start
 from relay.exchange import Exchange, Manner, Out
+from relay.inquiry import Inquiry
 from relay.policy import Policy
+from relay.retained import Name
 from relay.station import Station
 from wire import redact
 from wire.deadlines import Deadlines
@@ -27,7 +29,8 @@ from wire.errors import Fault, bad_request, cancelled, internal, replayed, shutd
 class _Running:
     exchange: Exchange
     dest: str
-    key: bytes
+    name: Name
+    fingerprint: bytes
     busy: bool = False
     lazy: bool = False
 
@@ -43,15 +46,13 @@ class Engine:
     def __init__(self, policy: Policy, shares: Shares, manner: Manner, station: Station) -> None:
         self.counts: Counter[str] = Counter()
         self.policy = policy
-        self._shares = shares
         self._manner = manner
-        self._station = station
+        self._inquiry = Inquiry(policy, shares, manner, station)
         self._admission = Admission(shares)
         self._exchanges: dict[int, _Running] = {}
         self._due: Deadlines[int] = Deadlines()
-        self._by_id: dict[tuple[bytes, frames.RequestId], int] = {}
-        self._answered = Answered()
-        self._asking_health: list[tuple[str, frames.RequestId]] = []
+        self._by_id: dict[Name, int] = {}
+        self._answered = Answered(self.counts)
         self._tags = 0
         self._stopping = False
 
@@ -66,7 +67,7 @@ class Engine:
         except frames.NotAnEvent as reason:
             return self._drop(str(reason), src)
         self.counts[f"event_{event.kind}"] += 1
-        return _HANDLERS[event.kind](self, src, key, event, now)
+        return _HANDLERS[event.kind](self, src, (key, event.id), event, now)
 
     def head(self, tag: int, status: int, headers: Mapping[str, str], now: float) -> list[Command]:
         """The upstream answered."""
@@ -103,13 +104,12 @@ class Engine:
 
     def probed(self, services: Sequence[dict[str, Any]], now: float) -> list[Command]:
         """Every target was asked; each service is {name, ok, detail}."""
-        waiting, self._asking_health = self._asking_health, []
-        ts, addr = self._ts(now), self._station.addr
-        return [Send(dest, frames.health(identifier, ts, addr, services)) for dest, identifier in waiting]
+        return self._inquiry.probed(services, now)
 
     def advance(self, now: float) -> list[Command]:
         """Whatever the time that passed asks for."""
         commands: list[Command] = []
+        self._answered.retained.advance(now)
         for tag in list(self._due.take(now)):
             running = self._exchanges[tag]
             position = self._admission.position(tag)
@@ -118,7 +118,8 @@ class Engine:
 
     def due_at(self) -> float | None:
         """When `advance` has something to do."""
-        return self._due.earliest()
+        times = [at for at in (self._due.earliest(), self._answered.retained.due_at()) if at is not None]
+        return min(times, default=None)
 
     def stop(self, now: float) -> list[Command]:
         """Refuse what comes and end what runs."""
@@ -135,52 +136,67 @@ class Engine:
             "running": self._admission.running,
             "waiting": self._admission.waiting,
             "peak_waiting": self._admission.peak_waiting,
+            **self._answered.retained.statistics(),
         }
 
     # -- what peers ask -----------------------------------------------------------------
 
-    def _ping(self, src: str, _key: bytes, event: frames.Event, now: float) -> list[Command]:
-        answer = Send(src, frames.pong(event, self._ts(now), self._station.addr))
-        return [answer, Note("ping", {"peer": redact.key(src)})]
+    def _inquire(self, src: str, _name: Name, event: frames.Event, now: float) -> list[Command]:
+        answers = self._inquiry.answer(src, event, now)
+        return self._drop("health_queue_full", src) if answers is None else answers
 
-    def _info(self, src: str, _key: bytes, event: frames.Event, now: float) -> list[Command]:
-        facts = self._station.facts(self.policy, self._shares, self._manner)
-        answer = Send(src, frames.info(event.id, self._ts(now), self._station.addr, facts))
-        return [answer, Note("info", {"peer": redact.key(src)})]
-
-    def _health(self, src: str, _key: bytes, event: frames.Event, _now: float) -> list[Command]:
-        if len(self._asking_health) >= self._shares.queue:
-            return self._drop("health_queue_full", src)
-        self._asking_health.append((src, event.id))
-        if len(self._asking_health) > 1:
-            return []
-        return [Probe({name: str(origin) for name, origin in self.policy.targets.items()})]
-
-    def _cancel(self, src: str, key: bytes, event: frames.Event, now: float) -> list[Command]:
-        tag = self._by_id.get((key, event.id))
+    def _cancel(self, src: str, name: Name, _event: frames.Event, now: float) -> list[Command]:
+        tag = self._by_id.get(name)
         if tag is None:
             return self._drop("cancel_of_unknown_id", src)
         return self._on(tag, lambda exchange: exchange.fail(cancelled(), now), now)
 
-    def _http(self, src: str, key: bytes, event: frames.Event, now: float) -> list[Command]:
-        if (key, event.id) in self._by_id:
-            return self._drop("repeated_while_running", src)
+    def _missing(self, src: str, name: Name, event: frames.Event, now: float) -> list[Command]:
+        running = self._live(name)
+        sent = [seq for seq in event.missing if running is None or running.exchange.has_sent(seq)]
+        return self._answered.missing(src, name, sent, now)
+
+    def _resume(self, src: str, name: Name, event: frames.Event, now: float) -> list[Command]:
+        """The peer was away: it gets what it lacks, and what comes from now on goes to where it is."""
+        running = self._live(name)
+        commands = self._answered.after(src, name, event.have, now, running=running is not None)
+        if running is not None:
+            running.dest = src
+            if running.exchange.request.stream.wanted:
+                alive = running.exchange.alive(now, self._admission.position(self._by_id[name]))
+                commands.append(Send(src, alive.text))
+        return commands
+
+    def _http(self, src: str, name: Name, event: frames.Event, now: float) -> list[Command]:
         stream = frames.stream_mode(event.req)
-        tag = self._tags = self._tags + 1
         try:
-            exchange = self._admit(tag, key, event, stream, now)
+            if (first := self._first(name, now)) is not None:
+                return self._repeated(src, name, event, first, now)
+            tag = self._tags = self._tags + 1
+            exchange = self._admit(tag, name, event, stream, now)
         except Fault as fault:
             return self._refuse(src, event, stream, fault)
-        running = self._exchanges[tag] = _Running(exchange, src, key)
+        running = self._exchanges[tag] = _Running(exchange, src, name, fingerprint(exchange.request))
         self._settle(tag, running)
-        self._by_id[key, event.id] = tag
+        self._by_id[name] = tag
+        self._answered.retained.forget(name)
         request = exchange.request
         note = Note("request", {"tag": tag, "peer": redact.key(src), "method": request.method,
                                 "path": redact.path(request.path), "service": request.service})  # fmt: skip
         return [note, *self._start(tag, now)] if self._admission.position(tag) is None else [note]
 
+    def _repeated(self, src: str, name: Name, event: frames.Event, first: bytes, now: float) -> list[Command]:
+        """A known id is never executed again; the same request is answered with what was sent already."""
+        running = name in self._by_id
+        if self._is_same(event, first) and (running or self._answered.retained.knows(name)):
+            self.counts["repeated"] += 1
+            return self._resume(src, name, replace(event, have=0), now)
+        if running:  # a refusal would look like its end
+            return self._drop("id_of_another_request", src)
+        raise replayed("a request of this id was answered already; a new one needs a new id")
+
     def _admit(
-        self, tag: int, key: bytes, event: frames.Event, stream: frames.StreamMode, now: float
+        self, tag: int, name: Name, event: frames.Event, stream: frames.StreamMode, now: float
     ) -> Exchange:
         if event.fault is not None:
             raise event.fault
@@ -188,13 +204,25 @@ class Engine:
             raise bad_request("id is missing; every request needs one of its own")
         if self._stopping:
             raise shutdown()
-        if self._answered.knows((key, event.id), now):
-            raise replayed("a request of this id was answered already; a new one needs a new id")
         request = self.policy.judge(event.req, stream)
-        self._admission.admit(tag, key)
+        self._admission.admit(tag, name[0])
         return Exchange(event.id, request, self._manner, now)
 
     # -- inside -------------------------------------------------------------------------
+
+    def _live(self, name: Name) -> _Running | None:
+        return self._exchanges.get(self._by_id.get(name, 0))
+
+    def _first(self, name: Name, now: float) -> bytes | None:
+        """The fingerprint of the request that has this name already."""
+        running = self._live(name)
+        return running.fingerprint if running else self._answered.which(name, now)
+
+    def _is_same(self, event: frames.Event, first: bytes) -> bool:
+        try:
+            return fingerprint(self.policy.judge(event.req, frames.stream_mode(event.req))) == first
+        except Fault:
+            return False
 
     def _on(self, tag: int, event: Callable[[Exchange], list[Out]], now: float) -> list[Command]:
         running = self._exchanges.get(tag)
@@ -204,6 +232,7 @@ class Engine:
 
     def _outs(self, tag: int, running: _Running, outs: Sequence[Out], now: float) -> list[Command]:
         self._settle(tag, running)
+        self._answered.keep(running.name, outs)
         commands: list[Command] = [Send(running.dest, out.text, tag, out.number, out.effort) for out in outs]
         if running.lazy is not running.exchange.gathering:
             running.lazy = not running.lazy
@@ -222,9 +251,8 @@ class Engine:
 
     def _ended(self, tag: int, running: _Running, now: float) -> list[Command]:
         fault = running.exchange.fault
-        name = (running.key, running.exchange.identifier)
-        self._by_id.pop(name, None)
-        self._answered.remember(name, now)
+        self._by_id.pop(running.name, None)
+        self._answered.ended(running.name, running.fingerprint, fault, now)
         self.counts["ended_ok" if fault is None else f"ended_{fault.code}"] += 1
         note = Note("end", {"tag": tag, "code": fault.code if fault else "ok"})
         if running.busy:
@@ -261,15 +289,12 @@ class Engine:
         self.counts[f"dropped_{reason}"] += 1
         return [Note("dropped", {"peer": redact.key(src), "reason": reason})]
 
-    def _ts(self, now: float) -> int:
-        return round((now + self._manner.epoch_s) * 1000)
 
-
-_Handler = Callable[[Engine, str, bytes, frames.Event, float], list[Command]]
+_Handler = Callable[[Engine, str, Name, frames.Event, float], list[Command]]
 _HANDLERS: dict[str, _Handler] = {
-    "ping": Engine._ping,  # noqa: SLF001 - the table is part of the class
-    "info": Engine._info,  # noqa: SLF001
-    "health": Engine._health,  # noqa: SLF001
+    **dict.fromkeys(("ping", "info", "health"), Engine._inquire),  # noqa: SLF001 - the table is part of it
     "cancel": Engine._cancel,  # noqa: SLF001
     "http": Engine._http,  # noqa: SLF001
+    "missing": Engine._missing,  # noqa: SLF001
+    "resume": Engine._resume,  # noqa: SLF001
 }

@@ -12,7 +12,7 @@ from enum import Enum
 
 from relay import frames
 from relay.commands import Effort
-from relay.outflow import Outflow
+from relay.outflow import Frame, Outflow
 from relay.policy import UpstreamRequest
 from wire import limits
 from wire.endmark import NEEDS_MARK
@@ -42,11 +42,21 @@ _LINE_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """A frame for the peer; `number` counts those whose acknowledgement clocks the batches."""
+    """A frame for the peer.
+
+    Attributes:
+        text: the event.
+        number: counts the frames whose acknowledgement clocks the batches; None for those that do not.
+        effort: how much is done for it to arrive.
+        first: the lowest `seq` in it; 0 for begin, −1 for the last frame.
+        last: the highest.
+    """
 
     text: str
     number: int | None = None
     effort: Effort = Effort.ONCE
+    first: int = 0
+    last: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,12 @@ class Exchange:
         """Whether bytes that come now would only be held, so that they may wait until `due_at`."""
         return self.phase is Phase.GENERATING and self._outflow.gathering
 
+    def has_sent(self, seq: int) -> bool:
+        """Whether a frame with that number was made; what comes yet is not lost."""
+        if self.phase is Phase.GENERATING:
+            return 0 <= seq <= self._outflow.framed
+        return self.ended
+
     def start(self, now: float) -> None:
         """A worker took it."""
         if self._move("start"):
@@ -125,7 +141,7 @@ class Exchange:
         self._needs_mark = streams and status < 400 and self.request.path in NEEDS_MARK
         of_lines |= self.request.stream.lines
         self._outflow = Outflow(self.identifier, self._batch_ms, of_lines=of_lines)
-        return [self._out(frames.begin(self.identifier, status, headers, self._ts(now)), now)]
+        return [self._out(Frame(frames.begin(self.identifier, status, headers, self._ts(now)), 0, 0), now)]
 
     def data(self, data: bytes, now: float) -> list[Out]:
         """Bytes of the body came."""
@@ -178,12 +194,14 @@ class Exchange:
         # Lines that wait are a better sign of life than a keepalive, which would name them as sent.
         outs = self._number_all(self._outflow.advance(now, flush=silent), now)
         if silent and not outs:
-            text = frames.keepalive(
-                self.identifier, self._ts(now), self._outflow.seq, self.phase.value, position
-            )
-            outs.append(Out(text))
+            outs.append(self.alive(now, position))
             self._sent_at = now
         return outs
+
+    def alive(self, now: float, position: int | None = None) -> Out:
+        """A keepalive: how far the stream is, so that a peer sees what it lacks."""
+        state = self.phase.value
+        return Out(frames.keepalive(self.identifier, self._ts(now), self._outflow.framed, state, position))
 
     def due_at(self) -> float | None:
         """When `advance` has something to do; None once ended."""
@@ -227,13 +245,14 @@ class Exchange:
     def _finish(self, now: float) -> list[Out]:
         outs = self._number_all(self._outflow.advance(now, flush=True), now)
         if self.request.stream.wanted:
-            return [*outs, self._out(frames.end(self.identifier, self._summary(now), self.fault), now)]
+            text = frames.end(self.identifier, self._summary(now), self.fault)
+            return [*outs, self._out(Frame(text, -1, -1), now)]
         status = self._status or (self.fault.status if self.fault else 0)
         body = bytes(self._body)
         text = frames.response(
             self.identifier, status, self._headers, body, self.fault, truncated=self._truncated()
         )
-        return [self._out(text, now)]
+        return [self._out(Frame(text, -1, -1), now)]
 
     def _summary(self, now: float) -> frames.Summary:
         return frames.Summary(
@@ -250,13 +269,13 @@ class Exchange:
         """Whether a body began and is not whole."""
         return self.fault is not None and self._status != 0 and self.fault.code != "upstream_status"
 
-    def _number_all(self, texts: list[str], now: float) -> list[Out]:
-        return [self._out(text, now, Effort.LEAN) for text in texts]
+    def _number_all(self, made: list[Frame], now: float) -> list[Out]:
+        return [self._out(frame, now, Effort.LEAN) for frame in made]
 
-    def _out(self, text: str, now: float, effort: Effort = Effort.SURE) -> Out:
+    def _out(self, frame: Frame, now: float, effort: Effort = Effort.SURE) -> Out:
         self._sent_at = now
         self._number += 1
-        return Out(text, self._number, effort)
+        return Out(frame.text, self._number, effort, frame.first, frame.last)
 
     def _ts(self, now: float) -> int:
         return round((now + self._manner.epoch_s) * 1000)

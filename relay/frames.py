@@ -11,7 +11,7 @@ import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from wire import jsontext, limits
 from wire.errors import Fault, PeerFault, bad_request
@@ -28,6 +28,8 @@ ALIASES = {
     "relay.fetch": "http",
     "relay.health": "health",
     "relay.cancel": "cancel",
+    "relay.response.missing": "missing",
+    "relay.resume": "resume",
 }
 """Every event that is understood, in lower case, and what it means."""
 
@@ -45,11 +47,13 @@ class Event:
     """A peer's message.
 
     Attributes:
-        kind: "ping", "info", "http", "health" or "cancel".
+        kind: "ping", "info", "http", "health", "cancel", "missing" or "resume".
         id: what the peer named it, echoed in every answer.
         ts_peer: the peer's time stamp of a ping, echoed.
         req: the request of an "http" event, not yet checked.
         fault: what is wrong with the id of an otherwise readable event.
+        missing: the numbers that a "missing" event asks for: 0 is begin, −1 the end.
+        have: up to where a peer that resumes has everything.
     """
 
     kind: str
@@ -57,6 +61,8 @@ class Event:
     ts_peer: int | float | None
     req: dict[str, Any]
     fault: PeerFault | None = None
+    missing: tuple[int, ...] = ()
+    have: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +93,15 @@ def read(data: str | bytes) -> Event:
         raise NotAnEvent("unknown_event")
     ts_peer, req = raw.get("ts_peer"), raw.get("req")
     identifier, fault = _identifier(raw.get("id"))
+    have = raw.get("have")
     return Event(
-        kind, identifier, ts_peer if _is_time(ts_peer) else None, req if isinstance(req, dict) else {}, fault
+        kind,
+        identifier,
+        ts_peer if _is_time(ts_peer) else None,
+        req if isinstance(req, dict) else {},
+        fault,
+        _numbers(raw.get("missing")),
+        have if _is_number(have) else 0,
     )
 
 
@@ -107,6 +120,15 @@ def _is_time(raw: object) -> bool:
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         return False
     return isinstance(raw, int) or math.isfinite(raw)
+
+
+def _is_number(raw: object) -> TypeGuard[int]:
+    return isinstance(raw, int) and not isinstance(raw, bool) and -1 <= raw < 2**53
+
+
+def _numbers(raw: object) -> tuple[int, ...]:
+    """The numbers in a list, of as many entries as one event may have; everything else is passed over."""
+    return tuple(filter(_is_number, raw[: limits.MISSING_MAX])) if isinstance(raw, list) else ()
 
 
 def _identifier(raw: object) -> tuple[RequestId, PeerFault | None]:
@@ -190,6 +212,11 @@ def keepalive(identifier: RequestId, ts: int, last_seq: int, state: str, positio
     return _frame(
         "relay.response.keepalive", identifier, {"ts": ts, "last_seq": last_seq, "state": state, **place}
     )
+
+
+def gone(identifier: RequestId, seqs: Sequence[int]) -> str:
+    """`relay.response.gone`: what was asked for again is not kept any more."""
+    return _frame("relay.response.gone", identifier, {"missing": list(seqs)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,21 @@ class _Piece:
         return len(self.data) * 4 // 3
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame of the body.
+
+    Attributes:
+        text: the event.
+        first: the lowest number in it.
+        last: the highest.
+    """
+
+    text: str
+    first: int
+    last: int
+
+
 class Outflow:
     """Numbers, batches and encodes.
 
@@ -36,11 +51,12 @@ class Outflow:
         bytes: read from the upstream.
         seq: the last number given to a line or chunk.
         lines: how many lines were sent.
+        framed: the last number that is in a frame; those behind it still wait.
         mark: whether the stream said that it is complete.
     """
 
     def __init__(self, identifier: frames.RequestId, batch_ms: int, *, of_lines: bool) -> None:
-        self.bytes = self.seq = self.lines = 0
+        self.bytes = self.seq = self.lines = self.framed = 0
         self.mark = EndMark()
         self._identifier = identifier
         self._splitter = LineSplitter(limits.LINE_MAX_B) if of_lines else None
@@ -49,14 +65,14 @@ class Outflow:
         self._pieces: Batcher[_Piece] = Batcher(batch_ms)
         self._line_max_b = limits.FRAME_MAX_B - len(frames.lines(identifier, []).encode())
         # Frames made so far: they leave with the next call even if this one ends in a fault.
-        self._made: list[str] = []
+        self._made: list[Frame] = []
 
     @property
     def gathering(self) -> bool:
         """Whether what comes now would only be held."""
         return self._pieces.gathering if self._splitter is None else self._gathered.gathering
 
-    def feed(self, data: bytes, ts: int, now: float) -> list[str]:
+    def feed(self, data: bytes, ts: int, now: float) -> list[Frame]:
         """Take bytes of the body; the frames that leave now.
 
         Raises:
@@ -69,7 +85,7 @@ class Outflow:
             self._feed_lines(self._splitter.feed(data), ts, now)
         return self.advance(now)
 
-    def finish(self, ts: int, now: float) -> list[str]:
+    def finish(self, ts: int, now: float) -> list[Frame]:
         """The body ended: everything that still waits.
 
         Raises:
@@ -95,11 +111,11 @@ class Outflow:
         times = [at for at in (self._gathered.due_at(), self._pieces.due_at()) if at is not None]
         return min(times, default=None)
 
-    def advance(self, now: float, *, flush: bool = False) -> list[str]:
+    def advance(self, now: float, *, flush: bool = False) -> list[Frame]:
         """Frames whose time has come, or all of them."""
         outs, self._made = self._made, []
         if batch := self._gathered.advance(now, flush=flush):
-            outs.append(frames.lines(self._identifier, batch))
+            outs.append(self._lines(batch))
         if pieces := self._pieces.advance(now, flush=flush):
             outs.append(self._chunk(pieces))
         return outs
@@ -122,7 +138,7 @@ class Outflow:
         self.lines += 1
         self.mark.feed(line)
         if full := self._gathered.feed(item, now):
-            self._made.append(frames.lines(self._identifier, full))
+            self._made.append(self._lines(full))
 
     def _turn_to_bytes(self, raw: bytes, now: float) -> None:
         self._splitter, self._scanner = None, LineSplitter(limits.LINE_MAX_B)
@@ -145,6 +161,12 @@ class Outflow:
         except UpstreamFault:
             self._scanner = None  # a line that fits no message may well go as bytes
 
-    def _chunk(self, pieces: list[_Piece]) -> str:
+    def _lines(self, batch: list[frames.Line]) -> Frame:
+        first, self.framed = self.framed + 1, self.framed + len(batch)
+        return Frame(frames.lines(self._identifier, batch), first, self.framed)
+
+    def _chunk(self, pieces: list[_Piece]) -> Frame:
         self.seq += 1
-        return frames.chunk(self._identifier, self.seq, b"".join(piece.data for piece in pieces))
+        self.framed = self.seq
+        text = frames.chunk(self._identifier, self.seq, b"".join(piece.data for piece in pieces))
+        return Frame(text, self.seq, self.seq)

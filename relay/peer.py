@@ -7,6 +7,7 @@ and usable by other programs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from relay.gaps import Gaps
 from relay.nkn import Message, MultiClient
 from relay.nkn.waiting import Acknowledged
 from relay.reader import Piece, Reader
@@ -116,6 +118,9 @@ class Answer:
         self._identifier = identifier
         self._inbox = inbox
         self._event = {"event": "relay.http", "id": identifier, "req": {"stream": "chunks", **req}}
+        self._gaps = Gaps()
+        self._heard_at = self._look_at = 0.0
+        self._resumed = False
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
         """Pieces in order; PeerError if nothing came for ASK_SILENCE_S seconds."""
@@ -126,6 +131,7 @@ class Answer:
             acknowledged = time.monotonic() - started
 
         try:
+            self._heard_at = started
             self._peer.tell(self._event, on_ack)
             while not self.reader.complete:
                 for piece in self.reader.feed(await self._next()):
@@ -138,15 +144,51 @@ class Answer:
                 self._peer.tell({"event": "relay.cancel", "id": self._identifier})
 
     async def _next(self) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(limits.ASK_SILENCE_S):
-                return await self._inbox.get()
-        except TimeoutError as error:
-            if self.reader.progress.frames:
-                missing = self.reader.missing()[:10]
-                lost = f"; lines {missing} are missing" if missing else ""
-                raise PeerError(f"the stream fell silent for {limits.ASK_SILENCE_S:.0f} s{lost}") from error
-            raise PeerError(_silence(self._peer.address, limits.ASK_SILENCE_S)) from error
+        """The next frame; what is missing meanwhile is asked for again.
+
+        Raises:
+            PeerError: nothing came for too long, or what is missing is not kept any more.
+        """
+        frame = None
+        while frame is None:
+            if self._inbox.empty():  # else the relay is not silent: whoever iterates took his time
+                now = time.monotonic()
+                self._look_for_gaps(now)
+                self._break_silence(now)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._due_at()):
+                    frame = await self._inbox.get()
+        self._heard_at, self._resumed = time.monotonic(), False
+        return frame
+
+    def _due_at(self) -> float:
+        """When something is to be done although nothing came; the loop's clock is time.monotonic."""
+        silent_at = self._heard_at + limits.ASK_SILENCE_S / (1 if self._resumed else 2)
+        return min(silent_at, self._look_at) if self.reader.lacks else silent_at
+
+    def _look_for_gaps(self, now: float) -> None:
+        reader = self.reader
+        if now < self._look_at or not reader.lacks:
+            return
+        self._look_at = now + limits.GAP_LOOK_S
+        if asked := self._gaps.look(reader.missing(), reader.gone, now):
+            self._peer.tell({"event": "relay.response.missing", "id": self._identifier, "missing": asked})
+        if lost := self._gaps.lost(now):
+            if -1 in lost:
+                raise PeerError("the relay does not know this request any more; was it restarted?")
+            raise PeerError(f"lines {lost[:10]} were lost, and the relay does not keep them any more")
+
+    def _break_silence(self, now: float) -> None:
+        """When nothing came for a while, ask for all that follows; or again, as no id is executed twice."""
+        begun = self.reader.progress.frames > 0
+        if now >= self._heard_at + limits.ASK_SILENCE_S:
+            if begun:
+                raise PeerError(f"the stream fell silent for {limits.ASK_SILENCE_S:.0f} s")
+            raise PeerError(_silence(self._peer.address, limits.ASK_SILENCE_S))
+        if not self._resumed and now >= self._heard_at + limits.ASK_SILENCE_S / 2:
+            self._resumed = True
+            resume = {"event": "relay.resume", "id": self._identifier, "have": self.reader.have}
+            self._peer.tell(resume if begun else self._event)
 
 
 async def connect(seed: bytes | None, rpc: Sequence[str], timeout: float = 30.0) -> MultiClient:

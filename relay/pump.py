@@ -179,6 +179,9 @@ class Pump:
             self._lazy.pop(tag, None)
 
     def _send(self, command: Send) -> None:
+        if command.effort is Effort.SPARE and self._client.queued_b > limits.UNSENT_LOW_B:
+            self.counts["again_no_room"] += 1
+            return
         on_ack = None
         if command.tag is not None and command.number is not None:
             on_ack = partial(self._acknowledged, command.tag, command.number)
@@ -188,7 +191,7 @@ class Pump:
                 command.text,
                 on_ack=on_ack,
                 max_holding_seconds=limits.HOLD_FRAMES_S,
-                resend=command.effort is not Effort.ONCE,
+                resend=command.effort in {Effort.SURE, Effort.LEAN},
                 one_path=command.effort is Effort.LEAN,
             )
         except (OutboxFull, MessageTooLargeError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from wire import limits
@@ -50,14 +51,22 @@ class Reader:
         begin: the begin frame, or None.
         end: the end frame, or the `relay.response` of a request without stream, or None.
         progress: what was seen so far.
+        gone: numbers that the relay does not keep any more; with −1 it does not know the request.
     """
 
     def __init__(self, identifier: str) -> None:
         self.begin: dict[str, Any] | None = None
         self.end: dict[str, Any] | None = None
         self.progress = Progress()
+        self.gone: set[int] = set()
         self._identifier = identifier
         self._next = 1
+        self._top = 0
+
+    @property
+    def have(self) -> int:
+        """The last number up to which everything was given out."""
+        return self._next - 1
 
     @property
     def complete(self) -> bool:
@@ -66,11 +75,23 @@ class Reader:
             return False
         return self.end.get("event") == "relay.response" or self._next > self._last()
 
+    @property
+    def lacks(self) -> bool:
+        """Whether `missing` names anything; quickly told."""
+        if self.complete:
+            return False
+        return self._next <= self._known or self._headless or self._endless
+
     def missing(self) -> list[int]:
-        """Numbers that should be here and are not; at most READER_AHEAD_MAX of them are looked at."""
-        last = self._last() if self.end is not None else max(self.progress.held, default=0)
-        last = min(last, self._next + limits.READER_AHEAD_MAX)
-        return [seq for seq in range(self._next, last + 1) if seq not in self.progress.held]
+        """Numbers that should be here and are not, the lowest GAPS_MAX of them; 0 is begin.
+
+        −1 for the end only where the relay says that it does not know the request any more.
+        """
+        if self.complete:
+            return []
+        last = min(self._known, self._next + limits.READER_AHEAD_MAX)
+        absent = (seq for seq in range(self._next, last + 1) if seq not in self.progress.held)
+        return [*([-1] * self._endless), *([0] * self._headless), *islice(absent, limits.GAPS_MAX)]
 
     def feed(self, frame: dict[str, Any]) -> list[Piece]:
         """Take one event; the pieces that follow those given out already. Foreign events give none."""
@@ -84,6 +105,10 @@ class Reader:
             self.end = self.end or frame
         elif event == "relay.response.keepalive":
             self.progress.state, self.progress.position = frame.get("state"), frame.get("position")
+            self._top = max(self._top, _number(frame.get("last_seq")))
+        elif event == "relay.response.gone":
+            told = frame.get("missing")
+            self.gone.update(seq for seq in (told if isinstance(told, list) else ()) if isinstance(seq, int))
         if event == "relay.response.lines":
             lines = frame.get("lines")
             return [
@@ -93,9 +118,21 @@ class Reader:
             return self._take(Piece(_seq(frame), data=_bytes(frame.get("b64"))))
         return []
 
+    @property
+    def _known(self) -> int:
+        """The last number that is known to have been sent."""
+        return self._top if self.end is None else self._last()
+
+    @property
+    def _headless(self) -> bool:
+        return self.begin is None and self._known > 0
+
+    @property
+    def _endless(self) -> bool:
+        return self.end is None and -1 in self.gone
+
     def _last(self) -> int:
-        last = (self.end or {}).get("last_seq")
-        return last if isinstance(last, int) else 0
+        return _number((self.end or {}).get("last_seq"))
 
     def _line(self, raw: object) -> list[Piece]:
         text = raw.get("line") if isinstance(raw, dict) else None
@@ -108,6 +145,7 @@ class Reader:
             return []
         if piece.seq > self._next + limits.READER_AHEAD_MAX:
             return []
+        self._top = max(self._top, piece.seq)
         self.progress.overtaken += piece.seq != self._next
         held[piece.seq] = piece
         ready = []
@@ -118,8 +156,11 @@ class Reader:
 
 
 def _seq(raw: object) -> int:
-    seq = raw.get("seq") if isinstance(raw, dict) else None
-    return seq if isinstance(seq, int) else 0
+    return _number(raw.get("seq")) if isinstance(raw, dict) else 0
+
+
+def _number(raw: object) -> int:
+    return raw if isinstance(raw, int) else 0
 
 
 def _bytes(raw: object) -> bytes:

@@ -12,7 +12,7 @@ from wire import limits
 
 PROTOCOL = 1
 """Version of docs/protocol.md."""
-FEATURES = ("cancel", "keepalive_state", "codes")
+FEATURES = ("cancel", "codes", "keepalive_state", "missing", "resume")
 """What this relay does beyond the published contract."""
 
 

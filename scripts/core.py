@@ -22,6 +22,7 @@ SHARED = (
     ),
     "tests/farm/test_farm_pure_*.py",
     "tests/farm/bench/test_bench_pure_*.py",
+    "tests/farm/doctor/test_doctor_pure_*.py",
     "tests/farm/test_farm_recorded.py",
 )
 """Tests of rooms that have not a file for each module."""

@@ -45,7 +45,7 @@ class Part:
         self._mark = mark
         self._ready = threading.Event()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *words],
+            [sys.executable, *([] if words[0].endswith(".py") else ["-m"]), *words],
             cwd=ROOT,
             env=os.environ | (env or {}),
             stdin=subprocess.DEVNULL,
@@ -142,6 +142,7 @@ def _run(options: argparse.Namespace, parts: list[Part], folder: Path) -> int:
     steps.say("done" if code == 0 else f"the peer ended with exit code {code}")
     if options.once:
         return code
+    _page(parts, folder, address, rpc)
     print(f"\nThe relay's address:\n  {address}\nAsk again from another terminal in this folder:\n")
     print(f'  .venv/bin/python -m relay ask {address} --rpc {rpc} "Name three colours."\n')
     print("Ctrl-C ends everything.", flush=True)
@@ -155,6 +156,19 @@ def _part(
     part = Part(name, words, mark, env)
     parts.append(part)
     return part
+
+
+def _page(parts: list[Part], folder: Path, address: str, rpc: str) -> None:
+    """Serve the page and say where it is; without it the demo is none the worse."""
+    if not (ROOT / "site" / "node_modules").is_dir():
+        return
+    words = ["site/server.py", "--port", "0", "--cert-dir", str(folder)]
+    try:
+        link = f"{_part(parts, 'the page', words, '→ site ready:').wait()}#relay={address}&rpc={rpc}"
+    except DemoError as error:
+        print(f"\n{error}; the rest goes on without it")
+        return
+    print(f"\nIn a browser (it warns once, since this machine made the certificate itself):\n  {link}")
 
 
 def _ask(address: str, rpc: str) -> int:

@@ -2,7 +2,7 @@
 
 Called by the Makefile with the system's Python, so it uses the standard library alone and an old syntax.
 
-    prepare.py venv FOLDER · prepare.py pip FOLDER REQUIREMENTS · prepare.py node FOLDER
+    prepare.py venv FOLDER · prepare.py pip FOLDER REQUIREMENTS · prepare.py node FOLDER [WHAT WITHOUT]
 """
 
 import os
@@ -58,19 +58,19 @@ def progress(what, done, total, name):
     sys.stderr.flush()
 
 
-def node(folder):
-    """The npm packages of `folder`, if node is there; the tests that need them say so if it is not."""
+def node(folder, what="the official nkn-sdk as a test peer", without="tests with it will be skipped"):
+    """The npm packages of `folder`, if node is there; whoever needs them says so if it is not."""
     lock = os.path.join(folder, "package-lock.json")
     done = os.path.join(folder, "node_modules", ".package-lock.json")
     if os.path.exists(done) and os.path.getmtime(done) >= os.path.getmtime(lock):
         return None
     if shutil.which("npm") is None:
-        sys.stderr.write("node and npm are missing: tests with the official SDK will be skipped. ")
-        sys.stderr.write("Debian, Ubuntu: apt-get install nodejs npm\n")
+        sys.stderr.write("npm is missing: %s. Debian, Ubuntu: apt-get install nodejs npm\n" % without)
         return None
-    sys.stderr.write("installing the official nkn-sdk as a test peer (once)\n")
-    if subprocess.call(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder) != 0:
-        return "npm could not install the test peer; is the network up?"
+    sys.stderr.write("installing %s (once)\n" % what)
+    words = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+    if subprocess.call(words, cwd=folder) != 0:
+        return "npm could not install %s; is the network up?" % what
     os.utime(done)
     return None
 

@@ -32,13 +32,18 @@ FLOORS: dict[int, tuple[str, ...]] = {
     2: (
         "relay.admission", "relay.answered", "relay.batcher", "relay.cloud", "relay.commands",
         "relay.engine",
-        "relay.exchange", "relay.frames", "relay.outflow", "relay.policy", "relay.reader",
+        "relay.exchange", "relay.frames", "relay.gaps", "relay.inquiry", "relay.outflow",
+        "relay.policy", "relay.reader", "relay.retained",
         "relay.requestbody", "relay.station",
         "farm.api", "farm.demand", "farm.gate", "farm.grammar", "farm.health", "farm.launch", "farm.limits",
         "farm.model", "farm.plan", "farm.pool", "farm.routes", "farm.watchdog", "farm.witness",
         "farm.bench.limits", "farm.bench.plan", "farm.bench.asking", "farm.bench.said", "farm.bench.answer",
         "farm.bench.reading", "farm.bench.arrivals", "farm.bench.prompts", "farm.bench.spread",
         "farm.bench.figures", "farm.bench.record", "farm.bench.comparison", "farm.bench.tables",
+        "farm.doctor.limits", "farm.doctor.finding", "farm.doctor.variables", "farm.doctor.software",
+        "farm.doctor.containers", "farm.doctor.graphics", "farm.doctor.surroundings", "farm.doctor.storage",
+        "farm.doctor.servers", "farm.doctor.ports", "farm.doctor.ollamas", "farm.doctor.front",
+        "farm.doctor.trial", "farm.doctor.examination", "farm.doctor.paper",
         "farm.embedded.fields", "farm.embedded.card",
         "farm.embedded.options", "farm.embedded.schema",
         "farm.embedded.template", "farm.embedded.ask", "farm.embedded.pieces",
@@ -51,7 +56,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     4: (
         "relay.__main__", "relay.asking", "relay.cli", "relay.journal", "relay.keyfile",
         "relay.ollama_relay", "relay.settings", "farm.__main__", "farm.cli", "farm.ollama_farm",
-        "farm.settings", "farm.bench.cli", "farm.bench.settings",
+        "farm.settings", "farm.bench.cli", "farm.bench.settings", "farm.doctor.cli",
     ),
 }  # fmt: skip
 """Floor → modules; a package name stands for what lies in it and is not named elsewhere."""

@@ -82,7 +82,7 @@ async def test_it_stays_up_and_leaves_no_process_behind(upstream: Ollamalike, ho
         while b"Ctrl-C ends everything" not in await child.stdout.readline():
             pass
     parts = descendants(child.pid)
-    assert len(parts) == 2  # dev node and relay; the peer has ended
+    assert len(parts) == 3  # dev node, relay and page; the peer has ended
     child.send_signal(how)
     await child.wait()
     await until_gone(parts)

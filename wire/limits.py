@@ -136,6 +136,36 @@ MAX_BODY_LIMIT_B: Final = 2_900_000
 ANSWERED_MAX: Final = 8192
 ANSWERED_TTL_S: Final = 300.0
 """Ids of ended requests remembered, so that a late copy is not executed again."""
+RETAIN_S: Final = 30.0
+"""How long frames are kept after the end of their stream, for a peer that asks for them again."""
+RETAIN_PEER_B: Final = 4 * 1024 * 1024
+RETAIN_ALL_B: Final = 48 * 1024 * 1024
+"""Memory of the frames kept for one key and for all. A long answer of a model is 1 MB of frames."""
+RETAIN_FRAME_B: Final = 192
+RETAIN_STREAM_B: Final = 768
+"""What a kept frame and a stream with kept frames take beside the text of the frames; measured."""
+AGAIN_PAUSE_S: Final = 0.25
+"""A frame that was just sent again is on its way."""
+AGAIN_FRAME_B: Final = 1024
+"""Sealing and signing a small frame again costs as much as this many bytes of a large one."""
+AGAIN_PEER_B: Final = 1024 * 1024
+AGAIN_PEER_B_PER_S: Final = 512 * 1024
+"""What is sent again to one key, at once and in the long run: a minute of a stream at once, of 8 in 15 s."""
+AGAIN_ALL_B: Final = 4 * 1024 * 1024
+AGAIN_ALL_B_PER_S: Final = 2 * 1024 * 1024
+"""The same for all keys together: at most half a core."""
+MISSING_MAX: Final = 256
+"""Numbers in one `relay.response.missing`; the rest is asked for next time."""
+GAP_FIRST_S: Final = 0.3
+GAP_MAX_S: Final = 5.0
+"""A peer asks for what it lacks after the first, then ever more rarely up to the second: frames overtake each
+other, and the relay sends again by itself what was not acknowledged."""
+GAPS_MAX: Final = 4 * MISSING_MAX
+"""Numbers that a peer looks after at a time; the others are asked for when these are there."""
+GAP_LOOK_S: Final = 0.1
+"""A peer looks so often for gaps: with thousands of lines held behind one, looking costs milliseconds."""
+GAP_GONE_S: Final = 10.0
+"""What the relay does not keep any more may still be under way for so long: RESEND_TRIES take no less."""
 READ_B: Final = 64 * 1024
 """One read from an upstream."""
 UNSENT_HIGH_B: Final = 1024 * 1024

@@ -33,7 +33,7 @@ class EmbeddedService:
     prefill_goes_on = False
 
     def __init__(self, plan: FarmPlan, model: Path, listener: socket.socket) -> None:
-        self._runner = Runner(_engine(plan, model), plan.keep_alive_s)
+        self._runner = Runner(engine_plan(plan, model), plan.keep_alive_s)
         self._model = model
         self._listener = listener
         self._loading: asyncio.Task[None] | None = None
@@ -99,7 +99,8 @@ class EmbeddedService:
             pass
 
 
-def _engine(plan: FarmPlan, model: Path) -> EnginePlan:
+def engine_plan(plan: FarmPlan, model: Path) -> EnginePlan:
+    """What the engine of a farm is started with on this machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = engine_threads(cores)
     return EnginePlan(str(model), plan.slots, plan.slot_tokens, threads, limits.ENGINE_BATCH)

@@ -111,7 +111,8 @@ def test_the_next_in_line_starts_when_the_first_leaves(own_farm: Any) -> None:
 
 
 def test_keep_alive_unloads_and_the_next_request_loads(own_farm: Any) -> None:
-    with httpx.Client(base_url=own_farm.url, timeout=60) as client:
+    # Behind the front, which would load by itself.
+    with httpx.Client(base_url=own_farm.back, timeout=60) as client:
         first = engine_pid(own_farm)
         assert (
             client.post("/api/generate", json={"model": MODEL, "keep_alive": 0}).json()["done_reason"]

@@ -45,6 +45,15 @@ def test_the_headers_of_a_request_are_judged_alike():
     assert judge_headers(headers, loopback=True) is Verdict.FOREIGN
 
 
+@pytest.mark.parametrize(
+    "name", [b"x-forwarded-host", b"x-forwarded-for", b"forwarded", b"x-original-host", b"x-real-ip"]
+)
+def test_what_a_request_says_of_its_way_is_not_believed(name):
+    evil = [(b"host", b"evil.example"), (name, b"localhost")]
+    assert judge_headers(evil, loopback=True) is Verdict.FOREIGN
+    assert judge_headers([(b"host", b"localhost"), (name, b"evil.example")], loopback=True) is Verdict.OWN
+
+
 def test_a_page_on_this_machine_may_read_and_ask_before():
     origin = b"http://localhost:3000"
     assert cors_headers(origin)[0] == (b"access-control-allow-origin", origin)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +33,16 @@ class Asker:
 
     Attributes:
         sizes: bytes of each frame, by id.
+        loses: which frames are lost on their way into the hands of the peer's program; None for none.
+        lost: those frames.
     """
 
     def __init__(self, peers: Peers, peer: Peer, address: str) -> None:
         self.peer = peer
         self.address = address
         self.sizes: dict[Any, list[int]] = {}
+        self.loses: Callable[[Frame], bool] | None = None
+        self.lost: list[Frame] = []
         self._peers = peers
         self._frames: dict[Any, list[Frame]] = {}
         self._looked_at = 0
@@ -106,6 +111,16 @@ class Asker:
         self._look()
         return list(self._frames.get(identifier, ()))
 
+    async def lacking(self, count: int) -> None:
+        """Wait until so many frames were lost."""
+
+        def enough() -> bool:
+            self._look()
+            return len(self.lost) >= count
+
+        async with asyncio.timeout(ANSWER_S), self._peers._news:
+            await self._peers._news.wait_for(enough)
+
     async def silence(self) -> None:
         """Until what the relay sent before now is here: an answer that is asked for now comes behind it."""
         for _ in range(2):
@@ -123,6 +138,9 @@ class Asker:
                 assert event["encrypted"]
                 assert event["src"] == self.address
                 frame = json.loads(event["text"])
+                if self.loses is not None and self.loses(frame):
+                    self.lost.append(frame)
+                    continue
                 self.sizes.setdefault(frame.get("id"), []).append(len(event["text"].encode()))
                 self._frames.setdefault(frame.get("id"), []).append(frame)
 

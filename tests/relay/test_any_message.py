@@ -29,6 +29,8 @@ VALID = [
     b'{"event":"info"}',
     b'{"event":"relay.health","id":7}',
     b'{"event":"relay.cancel","id":"a"}',
+    b'{"event":"relay.response.missing","id":"a","missing":[0,1,-1]}',
+    b'{"event":"relay.resume","id":"a","have":7}',
     b'{"event":"relay.http","id":"a","req":{"service":"llm","path":"/api/tags?x=%20","headers":{"X-A":"b"}}}',
     b"""{"event":"http.request","id":"g-1","req":{"service":"ollama_farm","path":"/api/chat","method":"POST",
     "json":{"model":"m","messages":[{"content":"\\u00e9\\ud83d\\ude00"}]},"timeout_ms":1e3,"stream":"lines"}}""",
@@ -99,7 +101,8 @@ ANY_JSON = st.recursive(
     max_leaves=20,
 )
 MESSAGES = st.fixed_dictionaries(
-    {"event": st.sampled_from(sorted(ALIASES))}, optional={"id": SCALARS, "req": ANY_JSON, "more": ANY_JSON}
+    {"event": st.sampled_from(sorted(ALIASES))},
+    optional={"id": SCALARS, "req": ANY_JSON, "missing": ANY_JSON, "have": SCALARS, "more": ANY_JSON},
 )
 
 

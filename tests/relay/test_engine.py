@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.admission import Shares
-from relay.commands import Abort, Command, Gather, Note, Probe, Send, Start
+from relay.commands import Abort, Command, Effort, Gather, Note, Probe, Send, Start
 from relay.engine import Engine
 from relay.exchange import Manner
 from relay.frames import ALIASES
 from relay.policy import Policy
+from relay.retained import Retained
 from relay.station import FEATURES, PROTOCOL, Station
 from wire import limits
 from wire.errors import upstream_broke, upstream_refused
@@ -198,8 +199,12 @@ def test_a_stream_from_request_to_end(event):
     assert only(commands)["ok"] is True
     assert commands[2].fields == {"tag": 1, "code": "ok"}
     assert desk.engine.closed(1, 100.4) == []
-    assert desk.engine.due_at() is None
     assert desk.engine.counts == Counter(event_http=1, ended_ok=1)
+    assert desk.engine.due_at() == 100.3 + limits.RETAIN_S
+    assert desk.engine.statistics()["retained_b"] > 0
+    assert desk.engine.advance(100.3 + limits.RETAIN_S) == []
+    assert desk.engine.statistics()["retained_b"] == 0
+    assert desk.engine.due_at() is None
 
 
 def test_the_answer_goes_where_the_question_came_from():
@@ -281,7 +286,7 @@ def test_a_timeout_frees_the_upstream():
     commands = desk.wait(0.1)
     assert short(commands) == ["end", "note end", "abort 1"]
     assert only(commands)["code"] == "timeout"
-    assert desk.engine.due_at() is None
+    assert desk.engine.due_at() == 105.0 + limits.RETAIN_S
 
 
 def test_keepalives_before_begin():
@@ -327,7 +332,11 @@ def test_many_requests_are_each_asked_when_they_are_due_and_no_earlier():
     assert desk.engine.due_at() == 105.0
     desk.say("relay.cancel", id=0)
     assert desk.engine.due_at() == 109.0
-    assert [frame["id"] for frame in frames_of(desk.wait(60.0))] == [2]
+    assert [frame["id"] for frame in frames_of(desk.wait(6.0))] == [2]
+    # What is left are the times at which frames are forgotten.
+    for ended in (103.0, 103.0, 105.0, 109.0):
+        assert desk.engine.due_at() <= ended + limits.RETAIN_S
+    assert desk.wait(limits.RETAIN_S) == []
     assert desk.engine.due_at() is None
 
 
@@ -367,7 +376,7 @@ def test_cancel_while_queued_never_starts_it():
     assert only(commands)["code"] == "cancelled"
     assert desk.engine.statistics()["waiting"] == 0
     assert desk.engine.closed(1, 100.0) != []
-    assert desk.engine.due_at() is None
+    assert desk.engine.due_at() == 100.0 + limits.RETAIN_S
 
 
 @pytest.mark.parametrize("identifier", ["other", None, 1, ["i"]])
@@ -455,28 +464,39 @@ def test_waiting_for_ever_is_refused_as_busy():
 def test_a_repeated_id_is_not_executed_again_while_it_runs():
     desk = Desk(workers=2, per_peer=1)
     desk.ask("i")
-    assert short(desk.ask("i")) == ["note dropped"]
+    commands = desk.ask("i")
+    assert short(commands) == ["keepalive"]
+    assert (only(commands)["state"], only(commands)["last_seq"]) == ("loading", 0)
     desk.ask("queued")
-    assert short(desk.ask("queued")) == ["note dropped"]
-    assert desk.engine.counts["dropped_repeated_while_running"] == 2
+    commands = desk.ask("queued")
+    assert short(commands) == ["keepalive"]
+    assert (only(commands)["state"], only(commands)["position"]) == ("queued", 1)
+    assert desk.engine.counts["repeated"] == 2
     assert (desk.engine.statistics()["running"], desk.engine.statistics()["waiting"]) == (1, 1)
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_repeated_id_is_refused_as_replayed_after_its_end(stream):
+def test_a_repeated_id_is_answered_again_after_its_end_and_refused_as_replayed_later(stream):
     desk = Desk()
-    desk.ask("i")
-    desk.say("relay.cancel", id="i")
+    desk.ask("i", stream=stream)
+    first = desk.say("relay.cancel", id="i")
+    last = "end" if stream else "response"
+    for _ in range(2):
+        desk.now += limits.AGAIN_PAUSE_S
+        commands = desk.ask("i", stream=stream)
+        assert short(commands) == [last]
+        assert frames_of(commands) == frames_of(first)
+    desk.engine.closed(1, 100.0)
+    desk.now = 100.0 + limits.RETAIN_S
+    desk.engine.advance(desk.now)
     for _ in range(2):
         commands = desk.ask("i", stream=stream)
-        assert short(commands) == ["end" if stream else "response", "note refused"]
+        assert short(commands) == [last, "note refused"]
         assert (only(commands)["code"], only(commands)["ok"]) == ("replayed", False)
-    desk.engine.closed(1, 100.0)
-    assert only(desk.ask("i"))["code"] == "replayed"
-    desk.now += limits.ANSWERED_TTL_S - 0.001
-    assert only(desk.ask("i"))["code"] == "replayed"
+    desk.now = 100.0 + limits.ANSWERED_TTL_S - 0.001
+    assert only(desk.ask("i", stream=stream))["code"] == "replayed"
     desk.now += 0.001
-    assert short(desk.ask("i"))[0] == "note request"
+    assert short(desk.ask("i", stream=stream))[0] == "note request"
 
 
 def test_ids_of_two_keys_and_of_two_kinds_do_not_collide():
@@ -486,7 +506,9 @@ def test_ids_of_two_keys_and_of_two_kinds_do_not_collide():
     desk.say("relay.cancel", BOB, id="1")
     desk.engine.closed(2, 100.0)
     assert only(desk.say("relay.cancel", ALICE, id="1"))["id"] == "1"
-    assert only(desk.ask("1", BOB))["code"] == "replayed"
+    assert [frame["code"] for frame in frames_of(desk.ask("1", BOB))] == ["cancelled"]
+    assert desk.engine.counts["repeated"] == 1
+    assert short(desk.ask(1, ALICE)) == ["keepalive"]
 
 
 def test_a_refused_id_may_be_used_again():
@@ -502,8 +524,13 @@ def test_only_so_many_ended_ids_are_remembered(monkeypatch):
         desk.ask(number)
         desk.say("relay.cancel", id=number)
         desk.engine.closed(number + 1, desk.now)
-    assert only(desk.ask(3))["code"] == "replayed"
+    assert only(desk.ask(3))["code"] == "cancelled"
     assert short(desk.ask(0))[-1].startswith("start")
+    assert short(desk.engine.head(5, 200, NDJSON, desk.now)) == ["note head", "begin"]
+    assert [frame["event"] for frame in frames_of(desk.say("relay.resume", id=0))] == [
+        "relay.response.begin",
+        "relay.response.keepalive",
+    ], "nothing of the first request of that id"
 
 
 @pytest.mark.parametrize("identifier", ["x" * 257, "\ud800", 1.5, True, ["i"], {"a": 1}, 2**53, None])
@@ -515,6 +542,274 @@ def test_a_bad_id_is_a_bad_request_without_id(identifier, stream):
     frame = only(commands)
     assert ("id" in frame, frame["ok"], frame["code"]) == (False, False, "bad_request")
     assert "id" in frame["error"]
+
+
+# -- what is asked for again --------------------------------------------------------------------
+
+
+def stream_of(desk: Desk, *lines: bytes, identifier: Any = "i", end: bool = True, tag: int = 1) -> list[str]:
+    """Ask for a stream; the frames of its answer, one for each of the lines."""
+    desk.ask(identifier)
+    commands = desk.engine.head(tag, 200, NDJSON, desk.now)
+    for line in lines:
+        commands += desk.engine.data(tag, line, desk.now)
+        desk.now += limits.BATCH_MS / 1000
+        commands += desk.engine.advance(desk.now)
+    if end:
+        commands += [*desk.engine.eof(tag, desk.now), *desk.engine.closed(tag, desk.now)]
+    return [command.text for command in commands if isinstance(command, Send)]
+
+
+@pytest.mark.parametrize(
+    ("missing", "again"),
+    [
+        ([2], [2]),
+        ([0], [0]),
+        ([-1], [4]),
+        ([3, -1, 0, 1], [0, 1, 3, 4]),
+        ([2, 2, 2], [2]),
+        (["x", None, 1.5, True, [], 2**53, -2, 1], [1]),
+        ([], []),
+        ("1", []),
+        ({"1": 1}, []),
+    ],
+)
+def test_frames_that_are_missing_are_sent_again_word_for_word_and_in_order(missing, again):
+    desk = Desk()
+    sent = stream_of(desk, b"a\n", b"b\n", DONE)
+    commands = desk.say("Relay.Response.Missing", id="i", missing=missing)
+    assert [command.text for command in commands] == [sent[index] for index in again]
+    assert {(command.dest, command.tag, command.number, command.effort) for command in commands} <= {
+        (f"alice.{ALICE.hex()}", None, None, Effort.SPARE)
+    }
+    assert desk.engine.counts["sent_again"] == len(again)
+    assert desk.engine.counts["asked_too_late"] == 0
+
+
+def test_a_frame_is_sent_again_at_most_once_in_a_while():
+    desk = Desk()
+    sent = stream_of(desk, b"a\n", DONE)
+    assert len(desk.say("relay.response.missing", id="i", missing=[1])) == 1
+    assert desk.say("relay.response.missing", id="i", missing=[1]) == []
+    assert [command.text for command in desk.say("relay.resume", id="i")] == [sent[0], sent[2], sent[3]]
+    desk.now += limits.AGAIN_PAUSE_S
+    assert [command.text for command in desk.say("relay.response.missing", id="i", missing=[1])] == [sent[1]]
+
+
+def test_what_was_not_sent_yet_is_neither_sent_nor_gone():
+    desk = Desk()
+    desk.ask("i")
+    assert desk.say("relay.response.missing", id="i", missing=[-1, 0, 1]) == []
+    desk.engine.head(1, 200, NDJSON, 100.0)
+    desk.engine.data(1, b"a\n", 100.0)
+    assert desk.engine.data(1, b"held\n", 100.01) == []
+    commands = desk.say("relay.response.missing", id="i", missing=[0, 1, 2, 3, -1])
+    assert short(commands) == ["begin", "lines"]
+
+
+def test_of_an_ended_stream_what_was_never_there_is_gone():
+    desk = Desk()
+    stream_of(desk, b"a\n", DONE)
+    commands = desk.say("relay.response.missing", id="i", missing=[2, 3, 4])
+    assert frames_of(commands)[1:] == [{"event": "relay.response.gone", "id": "i", "missing": [3, 4]}]
+    assert commands[1].effort is Effort.ONCE
+    assert desk.engine.counts["asked_too_late"] == 2
+
+
+def test_after_a_while_all_is_gone():
+    desk = Desk()
+    stream_of(desk, b"a\n", DONE)
+    desk.wait(limits.RETAIN_S)
+    assert only(desk.say("relay.response.missing", id="i", missing=[-1, 0, 1]))["missing"] == [0, 1, -1]
+    assert only(desk.say("relay.resume", id="i", have=1)) == {
+        "event": "relay.response.gone",
+        "id": "i",
+        "missing": [-1],
+    }
+
+
+def test_what_had_to_go_early_is_gone_and_the_rest_is_not():
+    desk = Desk()
+    desk.engine._answered.retained = Retained(peer_b=limits.RETAIN_STREAM_B + 1000)
+    sent = stream_of(desk, *(b"%d\n" % number for number in range(20)), DONE)
+    commands = desk.say("relay.response.missing", id="i", missing=[0, 1, 20, 21, -1])
+    assert [command.text for command in commands[:-1]] == [sent[20], sent[21], sent[22]]
+    assert frames_of(commands)[-1]["missing"] == [0, 1]
+    assert desk.engine.statistics()["retained_dropped"] == 20
+
+
+@pytest.mark.parametrize("event", ["relay.response.missing", "relay.resume"])
+@pytest.mark.parametrize("identifier", [None, ["i"], 1.5, "x" * 257])
+def test_without_an_id_nothing_is_answered(event, identifier):
+    desk = Desk()
+    stream_of(desk, DONE)
+    assert desk.say(event, id=identifier, missing=[1]) == []
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_an_id_of_another_key_is_nobodys(running):
+    desk = Desk()
+    stream_of(desk, b"secret\n", DONE, end=not running)
+    for event in ("relay.response.missing", "relay.resume"):
+        commands = desk.say(event, BOB, id="i", missing=[0, 1, 2, -1], have=0)
+        assert short(commands) == ["gone"]
+        assert commands[0].dest == f"bob.{BOB.hex()}"
+    assert only(desk.say("relay.resume", BOB, id="never heard of"))["missing"] == [-1]
+    if running:
+        assert desk.engine.eof(1, desk.now)[0].dest == f"alice.{ALICE.hex()}"
+
+
+@pytest.mark.parametrize(
+    ("have", "again"),
+    [
+        (0, [0, 1, 2, 3]),
+        (1, [0, 2, 3]),
+        (2, [0, 3]),
+        (3, [0]),
+        (10**9, [0]),
+        (-1, [0, 1, 2, 3]),
+        (None, [0, 1, 2, 3]),
+        ("2", [0, 1, 2, 3]),
+    ],
+)
+def test_who_was_away_gets_what_follows_and_how_far_the_stream_is(have, again):
+    desk = Desk()
+    sent = stream_of(desk, b"a\n", b"b\n", b"c\n", end=False)
+    commands = desk.say("Relay.RESUME", id="i", have=have)
+    assert [command.text for command in commands[:-1]] == [sent[index] for index in again]
+    alive = frames_of(commands)[-1]
+    assert (alive["event"], alive["last_seq"]) == ("relay.response.keepalive", 3)
+    assert alive["state"] == "generating"
+    sent += [command.text for command in desk.engine.data(1, DONE, desk.now) if isinstance(command, Send)]
+    sent += [command.text for command in desk.engine.eof(1, desk.now) if isinstance(command, Send)]
+    desk.now += limits.AGAIN_PAUSE_S
+    wanted = [*again, *(index for index in (4, 5) if index not in again)]
+    assert [command.text for command in desk.say("relay.resume", id="i", have=have)] == [
+        sent[index] for index in wanted if index != 4 or have != 10**9
+    ]
+
+
+def test_what_follows_goes_to_where_the_peer_is_now():
+    desk = Desk()
+    stream_of(desk, b"a\n", end=False)
+    there = f"elsewhere.{ALICE.hex()}"
+    event = json.dumps({"event": "relay.resume", "id": "i", "have": 1})
+    commands = desk.engine.message(there, ALICE, event, desk.now)
+    assert short(commands) == ["begin", "keepalive"]
+    commands += desk.engine.data(1, DONE, desk.now)
+    commands += desk.engine.eof(1, desk.now)
+    assert {command.dest for command in commands if isinstance(command, Send)} == {there}
+    assert short(desk.say("relay.response.missing", id="i", missing=[1])) == ["lines"], "to whoever asks"
+
+
+def test_a_request_without_stream_is_answered_again_too():
+    desk = Desk()
+    desk.ask("i", stream=None)
+    assert desk.ask("i", stream=None) == []
+    assert desk.say("relay.resume", id="i") == []
+    assert desk.say("relay.response.missing", id="i", missing=[-1]) == []
+    desk.engine.head(1, 200, {"content-type": "application/json"}, 100.0)
+    desk.engine.data(1, b"[1]", 100.0)
+    answer = desk.engine.eof(1, 100.0)[0].text
+    for number, event in enumerate(
+        ({"event": "relay.resume"}, {"event": "relay.response.missing", "missing": [-1]})
+    ):
+        desk.now = 101.0 + number
+        assert [command.text for command in desk.say(**event, id="i")] == [answer]
+    desk.now = 103.0
+    assert [command.text for command in desk.ask("i", stream=None)] == [answer]
+    assert only(desk.say("relay.response.missing", id="i", missing=[0, 1]))["missing"] == [0, 1]
+
+
+DIFFERENT = [
+    {"path": "/api/generate"},
+    {"json": {"model": "other"}},
+    {"stream": None},
+    {"stream": "lines"},
+    {"headers": {"X-A": "b"}},
+    {"verify": False},
+    {"path": "/api/pull"},
+    {"service": "nope"},
+]
+
+
+@pytest.mark.parametrize("other", DIFFERENT)
+def test_an_id_that_is_used_for_another_request_gets_no_answer_of_the_first(other):
+    desk = Desk()
+    stream_of(desk, b"a\n", DONE, end=False)
+    assert short(desk.ask("i", **other)) == ["note dropped"]
+    assert desk.engine.counts["dropped_id_of_another_request"] == 1
+    desk.engine.eof(1, desk.now)
+    assert only(desk.ask("i", **other))["code"] == "replayed"
+    assert desk.engine.counts["refused_replayed"] == 1
+    assert short(desk.ask("i")) == ["begin", "lines", "lines", "end"]
+
+
+@pytest.mark.parametrize("same", [{"timeout_ms": 5000}, {"service": "llm"}, {"method": "post"}])
+def test_the_same_request_may_be_put_in_other_words(same):
+    desk = Desk()
+    stream_of(desk, b"a\n", DONE)
+    assert short(desk.ask("i", **same)) == ["begin", "lines", "lines", "end"]
+    assert desk.engine.counts["repeated"] == 1
+
+
+def test_a_repeated_request_is_resumed_from_the_start_whatever_it_says():
+    desk = Desk()
+    stream_of(desk, b"a\n", DONE)
+    req = {"path": "/api/chat", "method": "POST", "json": {"model": "m"}, "stream": True}
+    assert short(desk.say("relay.http", id="i", req=req, have=2)) == ["begin", "lines", "lines", "end"]
+
+
+def test_who_waited_in_vain_may_ask_again_under_the_same_id():
+    desk = Desk(workers=1, per_peer=1)
+    desk.ask("a", timeout_ms=10**7)
+    desk.ask("b", BOB)
+    desk.wait(limits.QUEUE_WAIT_S)
+    assert desk.engine.counts["ended_busy"] == 1
+    assert short(desk.ask("b", BOB)) == ["note request"]
+    assert short(desk.engine.closed(1, desk.now))[-1] == "start 3"
+
+
+def ask_for_all(desk: Desk, key: bytes, seconds: float, times: int) -> int:
+    """Everything that a key is sent when it asks for everything again and again; bytes."""
+    got = 0
+    for _ in range(times):
+        desk.now += seconds / times
+        commands = desk.say("relay.resume", key, id="i", have=0) + desk.ask("i", key)
+        commands += desk.say("relay.response.missing", key, id="i", missing=list(range(-1, 300)))
+        got += sum(len(command.text) for command in commands if isinstance(command, Send))
+    return got
+
+
+def test_what_one_key_is_sent_again_is_bounded_however_often_it_asks():
+    desk = Desk()
+    stream_of(desk, *[b"x" * 30_000 + b"\n"] * 100, end=False)
+    got = ask_for_all(desk, ALICE, 10.0, 200)
+    allowed = limits.AGAIN_PEER_B + 10 * limits.AGAIN_PEER_B_PER_S
+    assert 0.9 * allowed < got < allowed + 40_000 * 2
+    assert desk.engine.statistics()["again_cut_short"] > 0
+
+
+def test_small_frames_count_for_what_they_cost():
+    desk = Desk()
+    stream_of(desk, *[b"x\n"] * 3000, end=False)
+    before = desk.engine.counts["sent_again"]
+    ask_for_all(desk, ALICE, 1.0, 20)
+    allowed = (limits.AGAIN_PEER_B + limits.AGAIN_PEER_B_PER_S) / limits.AGAIN_FRAME_B
+    assert 0.5 * allowed < desk.engine.counts["sent_again"] - before < allowed
+
+
+def test_what_many_keys_are_sent_again_is_bounded_too(monkeypatch):
+    desk = Desk(workers=60, per_peer=1)
+    keys = [bytes([number]) * 32 for number in range(10, 60)]
+    for tag, key in enumerate(keys, 1):
+        monkeypatch.setitem(NAMES, key, f"peer{key[0]}")
+        desk.ask("i", key)
+        desk.engine.head(tag, 200, NDJSON, desk.now)
+        desk.engine.data(tag, (b"x" * 30_000 + b"\n") * 30, desk.now)
+    got = sum(ask_for_all(desk, key, 0.02, 2) for key in keys)
+    alive = len(keys) * 4 * 200
+    assert got < limits.AGAIN_ALL_B + 1.0 * limits.AGAIN_ALL_B_PER_S + 50 * 40_000 + alive
 
 
 # -- refusals -----------------------------------------------------------------------------------
@@ -611,7 +906,8 @@ def test_stopping_ends_what_runs_and_what_waits_and_refuses_what_comes():
     assert desk.engine.stop(101.0) == []
     assert only(desk.ask("d"))["code"] == "shutdown"
     assert desk.engine.closed(1, 102.0) == []
-    assert desk.engine.due_at() is None
+    assert [frame["code"] for frame in frames_of(desk.ask("b", BOB))] == ["shutdown"], "kept to the last"
+    assert desk.engine.due_at() == 101.0 + limits.RETAIN_S
     assert short(desk.say("ping")) == ["pong", "note ping"]
 
 
@@ -642,6 +938,9 @@ def test_statistics_tell_the_ledger():
         "running": 1,
         "waiting": 1,
         "peak_waiting": 1,
+        "retained_b": 0,
+        "retained_dropped": 0,
+        "again_cut_short": 0,
     }
 
 
@@ -660,7 +959,14 @@ FIELDS = [
 REQ = st.dictionaries(st.sampled_from(FIELDS), VALUE, max_size=7)
 MESSAGE = st.fixed_dictionaries(
     {"event": st.sampled_from([*ALIASES, "RELAY.HTTP"])},
-    optional={"id": VALUE, "req": REQ | VALUE, "ts_peer": VALUE, "ts": VALUE},
+    optional={
+        "id": VALUE,
+        "req": REQ | VALUE,
+        "ts_peer": VALUE,
+        "ts": VALUE,
+        "missing": VALUE | st.lists(VALUE),
+        "have": VALUE,
+    },
 )
 
 
@@ -693,14 +999,16 @@ def test_no_message_raises_and_each_gets_at_most_one_terminal_frame(messages):
     assert ended == open_requests - cancelled
     assert ledger["event_http"] == (
         open_requests
-        + ledger["dropped_repeated_while_running"]
+        + ledger["repeated"]
+        + ledger["dropped_id_of_another_request"]
         + sum(count for name, count in ledger.items() if name.startswith("refused_"))
     )
 
 
-OPS = st.lists(
+OPS = ["ask", "head", "data", "eof", "failed", "closed", "ack", "cancel", "advance", "missing", "resume"]
+LIVES = st.lists(
     st.tuples(
-        st.sampled_from(["ask", "head", "data", "eof", "failed", "closed", "ack", "cancel", "advance"]),
+        st.sampled_from(OPS),
         st.integers(0, 5),
         st.integers(0, 2),
     ),
@@ -708,13 +1016,21 @@ OPS = st.lists(
 )
 
 
-@given(OPS)
+@given(LIVES)
 def test_any_life_of_a_relay_gives_every_request_exactly_one_end_and_nothing_after(ops):
     desk = Desk(workers=2, per_peer=1, queue=4)
     engine, keys = desk.engine, (ALICE, BOB, CAROL)
     started: list[int] = []
     opened: list[tuple[str, Any]] = []
     ended: Counter[tuple[str, Any]] = Counter()
+    sent: set[str] = set()
+
+    def take_again(commands: list[Command]) -> None:
+        """What is sent again was sent before, word for word, but for keepalives and what is gone."""
+        for frame, command in zip(frames_of(commands), commands, strict=True):
+            word = frame["event"].rpartition(".")[2]
+            assert (word in {"keepalive", "gone"}) != (command.text in sent)
+            assert (command.tag, command.number) == (None, None)
 
     def take(commands: list[Command]) -> None:
         for command in commands:
@@ -723,6 +1039,7 @@ def test_any_life_of_a_relay_gives_every_request_exactly_one_end_and_nothing_aft
                 assert len(started) <= 2
             if isinstance(command, Send):
                 frame = json.loads(command.text)
+                sent.add(command.text)
                 name = (command.dest, frame.get("id"))
                 assert not ended[name]
                 ended[name] += frame["event"] in TERMINAL
@@ -734,6 +1051,11 @@ def test_any_life_of_a_relay_gives_every_request_exactly_one_end_and_nothing_aft
             if "note request" in short(commands):
                 opened.append((f"{NAMES[keys[who]]}.{keys[who].hex()}", number))
                 take(commands)
+        elif what in {"missing", "resume"}:
+            wanted = {"missing": [-1, 0, number, step]} if what == "missing" else {"have": number - 1}
+            take_again(
+                desk.say(f"relay.{'response.' * (what == 'missing')}{what}", keys[who], id=number, **wanted)
+            )
         elif what == "cancel":
             take(desk.say("relay.cancel", keys[who], id=number))
         elif what == "advance":
@@ -753,6 +1075,7 @@ def test_any_life_of_a_relay_gives_every_request_exactly_one_end_and_nothing_aft
             take(engine.closed(tag, desk.now))
         # What each wants is known without asking all of them.
         wanted = [running.exchange.due_at() for running in engine._exchanges.values()]
+        wanted.append(engine._answered.retained.due_at())
         assert engine.due_at() == min((due for due in wanted if due is not None), default=None)
     take(engine.stop(desk.now))
     while started:
@@ -760,5 +1083,7 @@ def test_any_life_of_a_relay_gives_every_request_exactly_one_end_and_nothing_aft
     assert len(set(opened)) == len(opened)
     assert ended == Counter(opened)
     assert (engine.statistics()["running"], engine.statistics()["waiting"]) == (0, 0)
+    engine.advance(desk.now + limits.RETAIN_S)
     assert engine.due_at() is None
+    assert engine.statistics()["retained_b"] == 0
     assert (engine._exchanges, engine._by_id) == ({}, {}), "nothing is kept of what ended"

@@ -186,6 +186,57 @@ def test_frames_are_numbered_so_that_only_the_last_ones_acknowledgement_counts(m
     assert short(exchange.data(b"d\n", 100.06)) == [["d"]]
 
 
+def test_each_frame_names_the_numbers_that_are_in_it(make_request):
+    life = Life(make_request, path="/api/show")
+    outs = life.begin()
+    outs += life.exchange.data(b"a\n" * 26, 100.0)
+    outs += life.exchange.data(b"b\n\xff\n", 100.01)
+    outs += life.exchange.eof(100.02)
+    assert short(outs) == ["begin", ["a"] * 24, ["a"] * 2 + ["b"], b"\xff\n", "end"]
+    assert [(out.first, out.last) for out in outs] == [(0, 0), (1, 24), (25, 27), (28, 28), (-1, -1)]
+    life = Life(make_request, stream=SINGLE)
+    assert life.begin() == []
+    assert [(out.first, out.last) for out in life.exchange.eof(100.0)] == [(-1, -1)]
+
+
+@pytest.mark.parametrize(
+    ("phase", "sent"),
+    [
+        (Phase.QUEUED, []),
+        (Phase.LOADING, []),
+        (Phase.GENERATING, [0]),
+        (Phase.COLLECTING, []),
+        (Phase.ENDED, [-1, 0, 1, 2]),
+    ],
+)
+def test_what_was_not_sent_yet_is_told_from_what_was(make_request, phase, sent):
+    exchange = in_phase(make_request, phase)
+    assert [seq for seq in (-1, 0, 1, 2) if exchange.has_sent(seq)] == sent
+
+
+def test_a_line_that_waits_for_company_was_not_sent_yet(make_request):
+    life = Life(make_request)
+    life.begin()
+    life.exchange.data(b"a\n", 100.0)
+    life.exchange.data(b"b\n", 100.01)
+    assert (life.exchange.has_sent(1), life.exchange.has_sent(2)) == (True, False)
+    assert frames_of([life.exchange.alive(100.02)])[0]["last_seq"] == 1
+    life.exchange.advance(100.01 + limits.BATCH_MS / 1000)
+    assert (life.exchange.has_sent(2), life.exchange.has_sent(3)) == (True, False)
+    assert frames_of([life.exchange.alive(100.1)])[0]["last_seq"] == 2
+
+
+@pytest.mark.parametrize("phase", [Phase.QUEUED, Phase.LOADING, Phase.GENERATING])
+def test_whoever_asks_is_told_where_a_stream_stands(make_request, phase):
+    exchange = in_phase(make_request, phase)
+    out = exchange.alive(103.0, 2 if phase is Phase.QUEUED else None)
+    assert (out.number, out.effort) == (None, Effort.ONCE)
+    told = frames_of([out])[0]
+    assert (told["event"], told["state"]) == ("relay.response.keepalive", phase.value)
+    assert told.get("position") == (2 if phase is Phase.QUEUED else None)
+    assert exchange.due_at() < 100.0 + limits.QUEUE_WAIT_S
+
+
 def test_a_shorter_window_may_be_asked(make_request):
     exchange = Exchange("i", make_request(), Manner(), 100.0, batch_ms=5)
     exchange.start(100.0)

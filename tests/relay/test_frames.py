@@ -41,6 +41,8 @@ PUBLISHED = {
     "relay.fetch": "http",
     "relay.health": "health",
     "relay.cancel": "cancel",
+    "relay.response.missing": "missing",
+    "relay.resume": "resume",
 }
 
 
@@ -105,6 +107,51 @@ def test_a_message_beyond_the_limit_is_not_even_parsed(kind):
     with pytest.raises(frames.NotAnEvent) as caught:
         frames.read(full + " " if kind is str else full.encode() + b" ")
     assert str(caught.value) == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("missing", "read"),
+    [
+        ([3, 0, -1, 3], (3, 0, -1, 3)),
+        ([-2, 2**53, 1.0, True, None, "1", [], 2**53 - 1], (2**53 - 1,)),
+        ([], ()),
+        (None, ()),
+        (5, ()),
+        ("12", ()),
+        ({"1": 1}, ()),
+        (list(range(1000)), tuple(range(limits.MISSING_MAX))),
+        (["x"] * limits.MISSING_MAX + [1], ()),
+    ],
+)
+def test_numbers_that_are_missing(missing, read):
+    assert ask(event="relay.response.missing", id="i", missing=missing).missing == read
+
+
+@pytest.mark.parametrize(
+    ("have", "read"),
+    [
+        (0, 0),
+        (7, 7),
+        (-1, -1),
+        (2**53 - 1, 2**53 - 1),
+        (-2, 0),
+        (2**53, 0),
+        (None, 0),
+        ("7", 0),
+        (True, 0),
+        (1.5, 0),
+    ],
+)
+def test_how_far_a_peer_has_everything(have, read):
+    assert ask(event="relay.resume", id="i", have=have).have == read
+
+
+def test_what_is_gone_is_told_in_numbers():
+    assert strict(frames.gone("i", [0, 7, -1])) == {
+        "event": "relay.response.gone",
+        "id": "i",
+        "missing": [0, 7, -1],
+    }
 
 
 @pytest.mark.parametrize("req", [None, 5, "x", [], True])

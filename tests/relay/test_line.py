@@ -18,6 +18,7 @@ from scripted import NDJSON, Scripted, Visit
 
 from relay import peer as relay_peer
 from relay.nkn import MultiClient, NknTimeoutError
+from relay.nkn.devnode import DevNode, Faults
 from relay.peer import Peer, PeerError, connect, text_of
 from relay.reader import Piece
 from wire import limits
@@ -155,6 +156,31 @@ async def test_ping_and_info(relay: Relay, node: str) -> None:
     facts = json.loads(out)
     assert (code, facts["services"], facts["protocol"]) == (0, ["ollama"], 1)
     assert "cancel" in facts["features"]
+
+
+async def _sixty(visit: Visit) -> None:
+    await visit.head()
+    for number in range(60):
+        await visit.chunk(b'{"response":"w%d ","done":false}\n' % number)
+        await asyncio.sleep(0.02)
+    await visit.rest(b'{"response":"","done":true}\n')
+
+
+@pytest.mark.parametrize("loss", [0.1, 0.4])
+async def test_ask_prints_every_word_once_over_a_network_that_loses(tmp_path: Path, loss: float) -> None:
+    async with (
+        DevNode() as node,
+        Scripted({"": _sixty}) as upstream,
+        Relay(tmp_path, node.rpc_url, upstream.url, RELAY_KEEPALIVE_S="1") as relay,
+    ):
+        node.faults = Faults(loss=loss, duplicate=0.05, reorder=0.1, reorder_ms=50)
+        words = ("ask", relay.address, "x", "--rpc", node.rpc_url, "--model", "m", "--quiet")
+        code, out, err = await command(*words)
+        lost = node.statistics()["lost"]
+    assert (code, err) == (0, "")
+    assert out == "".join(f"w{number} " for number in range(60)) + "\n"
+    assert len(upstream.visits) == 1
+    assert lost > 0
 
 
 async def test_a_seed_file_is_made_once_and_is_the_same_peer_again(

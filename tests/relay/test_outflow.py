@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import frames
-from relay.outflow import Outflow
+from relay.outflow import Frame, Outflow
 from wire import limits
 from wire.errors import UpstreamFault
 
@@ -22,16 +22,18 @@ def outflow(*, of_lines: bool = True, identifier: frames.RequestId = "i") -> Out
     return Outflow(identifier, limits.BATCH_MS, of_lines=of_lines)
 
 
-def parts(texts: list[str]) -> list[Any]:
-    """Each frame as what it carries: a list of (seq, line), or (seq, bytes)."""
+def parts(made: list[Frame]) -> list[Any]:
+    """Each frame as what it carries: a list of (seq, line), or (seq, bytes); its numbers are those in it."""
     found: list[Any] = []
-    for text in texts:
-        frame = json.loads(text)
+    for one in made:
+        frame = json.loads(one.text)
         if frame["event"] == "relay.response.lines":
             found.append([(line["seq"], line["line"]) for line in frame["lines"]])
+            assert (one.first, one.last) == (found[-1][0][0], found[-1][-1][0])
         else:
             assert frame["event"] == "relay.response.chunk"
             found.append((frame["seq"], base64.b64decode(frame["b64"])))
+            assert (one.first, one.last) == (frame["seq"], frame["seq"])
     return found
 
 
@@ -48,7 +50,7 @@ def test_lines_that_come_together_leave_together():
 
 
 def test_a_line_carries_the_time_it_came():
-    frame = json.loads(outflow().feed(b"a\n", 77, 0.0)[0])
+    frame = json.loads(outflow().feed(b"a\n", 77, 0.0)[0].text)
     assert frame == {
         "event": "relay.response.lines",
         "id": "i",
@@ -61,8 +63,10 @@ def test_the_second_frame_waits_for_its_window_or_its_acknowledgement():
     flow.feed(b"a\n", 7, 0.0)
     assert flow.feed(b"b\n", 7, 0.01) == []
     assert flow.due_at() == 0.01 + WINDOW
+    assert (flow.seq, flow.framed) == (2, 1)
     assert flow.advance(0.05) == []
     assert parts(flow.advance(0.01 + WINDOW)) == [[(2, "b")]]
+    assert (flow.seq, flow.framed) == (2, 2)
     assert flow.feed(b"c\n", 7, 1.0) == []
     flow.acknowledged()
     assert parts(flow.advance(1.0)) == [[(3, "c")]]
@@ -176,7 +180,7 @@ def test_the_longest_line_with_the_longest_id_still_fits_one_message(monkeypatch
     quotes = 20_000  # two bytes each as JSON
     longest = b'"' * quotes + b"x" * (room - 2 * quotes)
     [sent] = outflow(identifier=identifier).feed(longest + b"\n", 7, 0.0)
-    assert len(sent.encode()) == limits.FRAME_MAX_B
+    assert len(sent.text.encode()) == limits.FRAME_MAX_B
     with pytest.raises(UpstreamFault) as caught:
         outflow(identifier=identifier).feed(longest + b"x\n", 7, 0.0)
     assert caught.value.code == "line_too_long"
@@ -184,7 +188,7 @@ def test_the_longest_line_with_the_longest_id_still_fits_one_message(monkeypatch
 
 def test_what_was_numbered_before_a_line_too_long_is_not_lost():
     flow = outflow()
-    sent: list[str] = []
+    sent: list[Frame] = []
     with pytest.raises(UpstreamFault):
         sent += flow.feed(b"short\n" * 30 + b"\x01" * (limits.FRAME_MAX_B // 6) + b"\n", 7, 0.0)
     sent += flow.advance(0.0, flush=True)
@@ -205,7 +209,7 @@ def test_what_was_numbered_before_a_line_too_long_is_not_lost():
 )
 def test_the_end_mark_is_seen_also_behind_lines_that_go_as_bytes(body, done, piece):
     flow = outflow()
-    sent: list[str] = []
+    sent: list[Frame] = []
     for start in range(0, len(body), piece):
         sent += flow.feed(body[start : start + piece], 7, 0.0)
     sent += flow.finish(7, 0.0)
@@ -230,7 +234,7 @@ BODIES = st.lists(st.sampled_from([b"\n", b"a", b"\r\n", "é".encode(), b"\xff",
 @given(BODIES.map(b"".join), st.lists(st.integers(0, 40), max_size=20), st.booleans())
 def test_any_body_in_any_pieces_is_the_same_body(body, cuts, of_lines):
     flow = outflow(of_lines=of_lines)
-    sent: list[str] = []
+    sent: list[Frame] = []
     now, start = 0.0, 0
     for cut in cuts:
         now += cut / 1000
@@ -248,6 +252,7 @@ def test_any_body_in_any_pieces_is_the_same_body(body, cuts, of_lines):
     joined = b"".join(pieces)
     assert joined == body or joined == body + b"\n"
     assert joined[: flow.bytes] == body
+    assert flow.framed == flow.seq
     assert flow.bytes == len(body)
     assert flow.advance(now + 1) == []
     assert flow.due_at() is None

@@ -18,6 +18,7 @@ from relay.nkn import Message, OutboxFull
 from relay.policy import Policy
 from relay.pump import Pump
 from relay.station import Station
+from wire import limits
 from wire.origin import Origin
 
 KEY = b"k" * 32
@@ -48,16 +49,18 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
+        self.terms: list[tuple[bool, bool]] = []
         self.acks: list[Callable[[object], None]] = []
         self.fault: Exception | None = None
 
     def on_message(self, handler: Callable[[Message], Any]) -> None:
         self.handler = handler
 
-    def send_nowait(self, _dest: str, text: str, *, on_ack: Any = None, **_terms: Any) -> bytes:
+    def send_nowait(self, _dest: str, text: str, *, on_ack: Any = None, **terms: Any) -> bytes:
         if self.fault is not None:
             raise self.fault
         self.frames.append(json.loads(text))
+        self.terms.append((terms["resend"], terms["one_path"]))
         if on_ack is not None:
             self.acks.append(on_ack)
         return b""
@@ -90,9 +93,11 @@ class Bench:
 
     def ask(self) -> int:
         req = {"path": "/api/chat", "method": "POST", "json": {"model": "m"}, "stream": True}
-        text = json.dumps({"event": "relay.http", "id": "i", "req": req})
-        self.client.handler(Message(SRC, text, 1, True, b"12345678", False, KEY))
+        self.say(event="relay.http", id="i", req=req)
         return self.upstream.started[-1]
+
+    def say(self, **event: Any) -> None:
+        self.client.handler(Message(SRC, json.dumps(event), 1, True, b"12345678", False, KEY))
 
     def acknowledge(self) -> None:
         acks, self.client.acks = self.client.acks, []
@@ -219,6 +224,23 @@ async def test_whatever_a_worker_posts_leaves_whole_and_in_order(bench: Bench, a
     assert bench.lines == [*wanted, '{"done":true}']
     assert bench.client.frames[-1]["ok"] is True
     assert bench.pump._lazy == {}
+
+
+async def test_what_is_asked_for_again_is_sent_once_and_only_while_little_waits_for_the_sockets(
+    bench: Bench,
+) -> None:
+    tag = await streaming(bench)
+    bench.upstream.events.data(tag, b"0\n")
+    await bench.until(lambda: bench.lines == ["0"])
+    assert bench.client.terms == [(True, False), (True, True)]
+    bench.client.queued_b = limits.UNSENT_LOW_B + 1
+    bench.say(event="relay.response.missing", id="i", missing=[0])
+    assert (len(bench.client.frames), bench.pump.counts["again_no_room"]) == (2, 1)
+    bench.say(event="ping")
+    assert bench.client.frames[-1]["event"] == "relay.pong", "whatever else is sent is sent"
+    bench.client.queued_b = limits.UNSENT_LOW_B
+    bench.say(event="relay.response.missing", id="i", missing=[1])
+    assert (bench.lines, bench.client.terms[-1]) == (["0", "0"], (False, False))
 
 
 async def test_a_full_outbox_is_counted_and_the_stream_goes_on(bench: Bench) -> None:

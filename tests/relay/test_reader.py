@@ -26,11 +26,13 @@ def end(last_seq: object, **more: object) -> dict:
     return {"event": "relay.response.end", "id": "i", "ok": True, "last_seq": last_seq, **more}
 
 
+BEGIN = {"event": "relay.response.begin", "id": "i", "ok": True, "status": 200}
+
+
 def test_a_stream_in_order():
     reader = Reader("i")
-    begin = {"event": "relay.response.begin", "id": "i", "ok": True, "status": 200}
-    assert reader.feed(begin) == []
-    assert reader.begin == begin
+    assert reader.feed(BEGIN) == []
+    assert reader.begin == BEGIN
     assert reader.feed(lines(1, 2)) == [Piece(1, line="line 1"), Piece(2, line="line 2")]
     assert reader.feed(chunk(3, b"\xff")) == [Piece(3, data=b"\xff")]
     assert not reader.complete
@@ -44,10 +46,13 @@ def test_a_stream_in_order():
 def test_frames_that_overtake_are_put_in_order():
     reader = Reader("i")
     assert reader.feed(lines(3)) == []
-    assert reader.missing() == [1, 2]
+    assert reader.missing() == [0, 1, 2]
     assert reader.feed(end(4)) == []
-    assert (reader.complete, reader.missing()) == (False, [1, 2, 4])
+    assert (reader.complete, reader.missing()) == (False, [0, 1, 2, 4])
+    reader.feed(BEGIN)
+    assert reader.missing() == [1, 2, 4]
     assert [piece.seq for piece in reader.feed(lines(1))] == [1]
+    assert reader.have == 1
     assert [piece.seq for piece in reader.feed(lines(2))] == [2, 3]
     assert (reader.complete, reader.missing()) == (False, [4])
     assert [piece.seq for piece in reader.feed(lines(4))] == [4]
@@ -171,11 +176,95 @@ def test_an_end_without_a_number_ends_what_is_there(last_seq):
     assert (reader.complete, reader.missing()) == (True, [])
 
 
-def test_missing_is_bounded_whatever_the_end_says():
+def keepalive(last_seq: object) -> dict:
+    return {"event": "relay.response.keepalive", "id": "i", "last_seq": last_seq, "state": "generating"}
+
+
+def gone(*numbers: object) -> dict:
+    return {"event": "relay.response.gone", "id": "i", "missing": list(numbers)}
+
+
+@pytest.mark.parametrize("tells", [end, keepalive])
+def test_missing_is_bounded_whatever_end_or_keepalive_say(tells):
     reader = Reader("i")
-    reader.feed(end(10 * limits.READER_AHEAD_MAX))
-    assert not reader.complete
-    assert len(reader.missing()) <= limits.READER_AHEAD_MAX + 1
+    reader.feed(tells(10 * limits.READER_AHEAD_MAX))
+    assert (reader.complete, reader.lacks) == (False, True)
+    assert reader.missing() == list(range(limits.GAPS_MAX + 1))
+    reader.feed(lines(*range(1, 500)))
+    assert reader.missing()[:2] == [0, 500]
+    assert len(reader.missing()) == limits.GAPS_MAX + 1
+
+
+def test_a_gap_shows_by_what_came_behind_it_by_a_keepalive_and_by_the_end():
+    reader = Reader("i")
+    reader.feed(BEGIN)
+    assert (reader.lacks, reader.missing()) == (False, [])
+    reader.feed(lines(2))
+    assert (reader.lacks, reader.missing()) == (True, [1])
+    reader.feed(keepalive(3))
+    assert reader.missing() == [1, 3]
+    reader.feed(keepalive(1))
+    assert reader.missing() == [1, 3], "an older keepalive takes nothing back"
+    reader.feed(end(4))
+    assert (reader.lacks, reader.missing()) == (True, [1, 3, 4])
+    reader.feed(lines(1, 3, 4))
+    assert (reader.lacks, reader.missing(), reader.complete) == (False, [], True)
+
+
+def test_a_begin_that_did_not_come_is_missed_once_anything_else_was_sent():
+    reader = Reader("i")
+    reader.feed(keepalive(0))
+    assert (reader.lacks, reader.missing()) == (False, [])
+    reader.feed(lines(1))
+    assert (reader.lacks, reader.missing()) == (True, [0])
+    reader.feed(BEGIN)
+    assert (reader.lacks, reader.missing()) == (False, [])
+
+
+@pytest.mark.parametrize("last", [{"event": "relay.response", "id": "i"}, end(0), end(1)])
+def test_nothing_is_missing_of_what_is_complete(last):
+    reader = Reader("i")
+    reader.feed(lines(1))
+    reader.feed(keepalive(7))
+    reader.feed(last)
+    assert (reader.complete, reader.lacks, reader.missing()) == (True, False, [])
+
+
+def test_once_the_end_is_there_it_alone_tells_what_is_missing():
+    reader = Reader("i")
+    reader.feed(BEGIN)
+    reader.feed(keepalive(7))
+    reader.feed(gone(-1))
+    assert reader.missing() == [-1, 1, 2, 3, 4, 5, 6, 7]
+    reader.feed(end(2))
+    assert reader.missing() == [1, 2]
+
+
+def test_an_end_is_missed_only_where_the_relay_does_not_know_the_request_any_more():
+    reader = Reader("i")
+    reader.feed(BEGIN)
+    reader.feed(lines(1))
+    reader.feed(gone(1, -1, "x", None))
+    assert reader.gone == {1, -1}
+    assert (reader.lacks, reader.missing()) == (True, [-1])
+    reader.feed(end(1))
+    assert (reader.lacks, reader.missing(), reader.complete) == (False, [], True)
+
+
+@pytest.mark.parametrize("told", [None, 5, "1", {"1": 1}])
+def test_a_malformed_gone_tells_nothing(told):
+    reader = Reader("i")
+    reader.feed({"event": "relay.response.gone", "id": "i", "missing": told})
+    assert (reader.gone, reader.lacks) == (set(), False)
+
+
+def test_how_far_a_peer_has_everything():
+    reader = Reader("i")
+    assert reader.have == 0
+    reader.feed(lines(1, 2, 4))
+    assert reader.have == 2
+    reader.feed(lines(3))
+    assert reader.have == 4
 
 
 def test_what_lies_too_far_ahead_is_not_kept():
@@ -194,25 +283,33 @@ def test_any_order_with_doubles_gives_the_stream_once_and_in_order(count, seed):
         width = chance.randint(1, 5)
         sent.append(lines(*range(seq, min(seq + width, count + 1))))
         seq += width
-    frames = [*sent, end(count), *chance.choices([*sent, end(count)], k=5)]
+    more = [BEGIN, keepalive(chance.randint(0, count)), end(count)]
+    frames = [*sent, *more, *chance.choices([*sent, *more], k=5)]
     chance.shuffle(frames)
     reader = Reader("i")
-    got = [piece for frame in frames for piece in reader.feed(frame)]
+    got = []
+    for frame in frames:
+        got += reader.feed(frame)
+        assert reader.lacks == bool(reader.missing())
+        assert reader.have == len(got)
     assert [piece.seq for piece in got] == list(range(1, count + 1))
     assert reader.complete
     assert not reader.progress.held
 
 
 JUNK = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.just([]) | st.just({})
-EVENTS = ["begin", "lines", "chunk", "keepalive", "end", "missing", ""]
+EVENTS = ["begin", "lines", "chunk", "keepalive", "end", "gone", "missing", ""]
 
 
 @given(
     st.sampled_from(EVENTS),
-    st.dictionaries(st.sampled_from(["seq", "b64", "lines", "last_seq", "state"]), JUNK),
+    st.dictionaries(
+        st.sampled_from(["seq", "b64", "lines", "last_seq", "state", "missing"]), JUNK | st.lists(JUNK)
+    ),
 )
 def test_no_frame_breaks_it(name, fields):
     reader = Reader("i")
     reader.feed({"event": f"relay.response.{name}", "id": "i", **fields})
     assert reader.progress.frames == 1
-    assert len(reader.missing()) <= limits.READER_AHEAD_MAX + 1
+    assert reader.lacks == bool(reader.missing())
+    assert len(reader.missing()) <= limits.GAPS_MAX + 2

@@ -6,6 +6,7 @@ STANDIN_DOCKER_DOWN      1: no daemon; permission: one that may not be asked
 STANDIN_NVIDIA_RUNTIME   1: `docker info` knows the runtime nvidia
 STANDIN_NO_GPU_DRIVER    1: `--gpus` cannot be served
 STANDIN_NO_IMAGE         1: no image is here until it is pulled; STANDIN_PULL_FAILS: words of a failed pull
+STANDIN_IMAGE_S          seconds of the pull of an image
 STANDIN_DOCKER_SLOW_S    seconds before each answer
 """
 

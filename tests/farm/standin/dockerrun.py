@@ -118,6 +118,7 @@ def pull(state: State, argv: list[str]) -> int:
     image = tagged(argv[-1])
     name, _, tag = image.rpartition(":")
     complain(f"{tag}: Pulling from {name}")
+    time.sleep(float(os.environ.get("STANDIN_IMAGE_S", "0")))
     if words := os.environ.get("STANDIN_PULL_FAILS"):
         complain(f"Error response from daemon: {words}")
         return 1

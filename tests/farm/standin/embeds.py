@@ -43,6 +43,8 @@ def texts_of(path: str, body: bytes) -> Texts:
         raise Unread("invalid input")
     if not isinstance(told, str | list):
         raise Unread("invalid input type")
+    if path == "/v1/embeddings":  # it cannot say how the model is loaded and how long it stays
+        asked = {name: value for name, value in asked.items() if name not in {"keep_alive", "options"}}
     try:
         keep_alive = keep_alive_of(asked.get("keep_alive"))
     except ValueError as error:

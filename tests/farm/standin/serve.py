@@ -15,6 +15,7 @@ STANDIN_HOST_CHECK  0: as one that is not bound to loopback
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -105,7 +106,9 @@ async def _serve(env: Mapping[str, str]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, (lambda: None) if env.get("STANDIN_DEAF") == "1" else over.set)
-    await asyncio.sleep(float(env.get("STANDIN_START_S", "0")))
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(over.wait(), float(env.get("STANDIN_START_S", "0")))
+        return 0
     ollama = standin(env)
     try:
         await ollama.open()

@@ -1,0 +1,85 @@
+/** The page: tabs, the connection, and who needs to know of it. */
+import { Chat } from '/chat.js';
+import { Connection, forgetSeed, fromFragment } from '/connection.js';
+import { Latency } from '/latency.js';
+
+const $ = (id) => document.getElementById(id);
+const form = $('connect');
+const asked = fromFragment();
+const chat = await Chat.open();
+const latency = new Latency({ reconnect: (parts) => connect({ ...wanted(), subClients: parts }) });
+let connection = null;
+
+function say(state, words) {
+  const status = $('status');
+  status.dataset.state = state;
+  status.textContent = words;
+}
+
+function wanted() {
+  return {
+    relay: form.relay.value.trim(),
+    rpc: form.rpc.value.trim(),
+    tls: asked.tls,
+    subClients: Math.min(16, Math.max(1, Number(form.subClients.value) || 4)),
+  };
+}
+
+async function connect(settings) {
+  connection?.close();
+  const mine = new Connection(settings);
+  connection = mine;
+  say('connecting', 'Connecting to NKN …');
+  $('own').textContent = mine.address;
+  try {
+    const info = await mine.ready();
+    const models = await modelsOf(mine.peer);
+    if (connection !== mine) return null;
+    localStorage.setItem('relay', settings.relay);
+    say('connected', `Connected to ${settings.relay.slice(0, 20)}… (relay ${info.version ?? 'of another kind'}, ${models.length} models).`);
+    chat.connected(mine.peer, models);
+    latency.connected(mine, models, settings);
+    return mine;
+  } catch (error) {
+    if (connection === mine) say('lost', `${error.message}. Is the relay running there, and does it allow your key?`);
+    return null;
+  }
+}
+
+async function modelsOf(peer) {
+  const { json } = await peer.fetch({ service: 'ollama', path: '/api/tags' });
+  return (json?.models ?? []).map((model) => String(model.name)).sort();
+}
+
+function show(tab) {
+  for (const other of document.querySelectorAll('[role=tab]')) {
+    const chosen = other === tab;
+    other.setAttribute('aria-selected', String(chosen));
+    other.tabIndex = chosen ? 0 : -1;
+    $(other.getAttribute('aria-controls')).hidden = !chosen;
+  }
+}
+
+for (const tab of document.querySelectorAll('[role=tab]')) {
+  tab.addEventListener('click', () => show(tab));
+  tab.addEventListener('keydown', (event) => {
+    if (event.key !== 'ArrowRight' && event.key !== 'ArrowLeft') return;
+    const other = tab.nextElementSibling ?? tab.previousElementSibling;
+    other.focus();
+    show(other);
+  });
+}
+
+form.addEventListener('submit', (event) => {
+  event.preventDefault();
+  connect(wanted());
+});
+$('forget-identity').addEventListener('click', () => {
+  forgetSeed();
+  if (connection) connect(wanted());
+});
+
+form.relay.value = asked.relay || localStorage.getItem('relay') || '';
+form.rpc.value = asked.rpc;
+if (asked.parts) form.subClients.value = asked.parts;
+if (asked.relay) connect(wanted());
