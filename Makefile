@@ -23,7 +23,7 @@ core: .venv/test
 
 ## Style and types.
 check: .venv/test
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/mypy --strict site/*.py
 
 ## The relay beside a plain one on the official SDK and direct HTTP, in one run of six minutes; ARGS=--quick for one.
 ## PROFILE=1 tells instead where the relay's CPU goes.

@@ -88,10 +88,10 @@ def _left_behind(server: int) -> list[psutil.Process]:
 
     found = psutil.Process().children(recursive=True)
     if sys.platform not in {"linux", "win32"}:
-        for process in psutil.process_iter():
+        for pid in psutil.pids():
             with contextlib.suppress(psutil.Error, OSError):
-                if os.getpgid(process.pid) == server:
-                    found.append(process)
+                if os.getpgid(pid) == server:
+                    found.append(psutil.Process(pid))
     return found
 
 

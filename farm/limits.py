@@ -167,6 +167,8 @@ SHOWN_NAME_MAX: Final = 200
 """Characters of a model's name that /_requests shows; a client may write there what it likes."""
 NAMED_MODELS_MAX: Final = 100
 """Models whose tokens are counted by name; those that come later are counted together."""
+TRY_AGAIN_S: Final = 0.1
+"""Pause before the second attempt: a server that was killed takes connections for some ms more."""
 RETRY_AFTER_MIN_S: Final = 1
 RETRY_AFTER_MAX_S: Final = 60
 """Bounds of Retry-After; between them it is the time in which the queue moves up by one."""

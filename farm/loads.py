@@ -84,7 +84,7 @@ class Loads:
         self._under.clear()
 
     async def ensure(self, model: str, asked: str, keep_alive: Any) -> None:
-        """Have the model in memory, with a `keep_alive` that lasts.
+        """Have the model in memory; what is only to be said about one that is there is not waited for.
 
         Args:
             model: canonical name.
@@ -97,9 +97,10 @@ class Loads:
         """
         # What was loaded before the farm came has a keep_alive that nobody knows.
         stale = keep_alive is None and self._said.get(model) != self._house.keep_alive
-        if not self.has(model) or stale:
-            if model not in self._running:
-                self._begin(model, asked)
+        loaded = self.has(model)
+        if (stale or not loaded) and model not in self._running:
+            self._begin(model, asked)
+        if not loaded:
             await asyncio.shield(self._running[model].over)
         if keep_alive is not None:
             self._said[model] = keep_alive

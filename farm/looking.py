@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,7 +130,7 @@ def orphans(variable: str, values: Collection[str] | None = None) -> list[psutil
         values: one of which it has to have; None for any.
     """
     found = []
-    for process in psutil.process_iter():
+    for process in _everybody():
         with contextlib.suppress(psutil.Error, OSError):
             mark = process.environ().get(variable)
             if mark is not None and (values is None or mark in values) and _is_left(process):
@@ -138,9 +138,16 @@ def orphans(variable: str, values: Collection[str] | None = None) -> list[psutil
     return found
 
 
+def _everybody() -> Iterator[psutil.Process]:
+    """All processes, each as it is now: psutil's own walk remembers those that had the same number before."""
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.Error):
+            yield psutil.Process(pid)
+
+
 def is_guarded(word: str) -> bool:
     """Whether a guard lives that has this word in its plan."""
-    guards = (argv for argv in map(_argv, psutil.process_iter()) if _is_guard(argv))
+    guards = (argv for argv in map(_argv, _everybody()) if _is_guard(argv))
     return any(word in argument for argv in guards for argument in argv)
 
 

@@ -109,6 +109,7 @@ class Waiter:
                     raise RefusalError(502, str(why)) from None
                 self._metrics.retries.inc()
                 _LOG.warning("%s: %s; trying again", errand.exchange.path, why)
+                await asyncio.sleep(limits.TRY_AGAIN_S)
 
     async def _attempt(self, errand: _Errand, avoid: frozenset[int]) -> str:
         ticket, wanted = errand.ticket, errand.wanted

@@ -31,7 +31,8 @@ export class Connection extends EventTarget {
     this.state = 'connecting';
     this.why = '';
     // On loopback nobody listens in, and browsers trust it without a certificate.
-    const loopback = /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:|\/|$)/.test(rpc);
+    const loopback = /^http:\/\/(127\.0\.0\.1|localhost)(:|\/|$)/.test(rpc);
+    if (/^http:/.test(rpc) && !loopback) throw new Error('this page may speak plain http to 127.0.0.1 and localhost alone');
     this.client = new nkn.MultiClient({
       seed: seed(),
       identifier: 'web',

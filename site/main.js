@@ -27,7 +27,14 @@ function wanted() {
 
 async function connect(settings) {
   connection?.close();
-  const mine = new Connection(settings);
+  connection = null;
+  let mine;
+  try {
+    mine = new Connection(settings);
+  } catch (error) {
+    say('lost', error.message);
+    return null;
+  }
   connection = mine;
   say('connecting', 'Connecting to NKN …');
   $('own').textContent = mine.address;

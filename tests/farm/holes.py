@@ -32,7 +32,7 @@ TEXTS = (
 VECTORS = ("/api/embed", "/api/embeddings", "/v1/embeddings")
 SMALL = {
     "HEALTH_EVERY_S": 0.02, "HEALTH_DOWN_EVERY_S": 0.01, "RESTART_FIRST_S": 0.02, "RESTART_MAX_S": 0.05,
-    "REST_S": 0.03, "REST_EVERY_S": 0.01, "WATCH_EVERY_S": 0.01,
+    "TRY_AGAIN_S": 0.02, "REST_S": 0.03, "REST_EVERY_S": 0.01, "WATCH_EVERY_S": 0.01,
 }  # fmt: skip
 """The farm's clocks, made small: what they wait for happens in milliseconds here."""
 

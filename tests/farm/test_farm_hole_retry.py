@@ -151,10 +151,9 @@ async def test_who_is_asked_again_is_first_in_line() -> None:
 
     async def speak(writer: asyncio.StreamWriter) -> None:
         order.append("asked")
+        await asyncio.sleep(0.1)
         if len(order) > 1:
             await says(HEAD, CHUNKS)(writer)
-        else:
-            await asyncio.sleep(0.1)
 
     async with scripted(speak) as (rooms, _):
         rooms.desk.pool.places[0].slots = 1

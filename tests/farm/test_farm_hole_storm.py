@@ -107,8 +107,7 @@ def state(rooms: Rooms, name: str) -> State | None:
     return next((ticket.state for ticket in rooms.desk.tickets.values() if ticket.name == name), None)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize(("backends", "models"), [(1, "a"), (2, "ab")])
+@pytest.mark.parametrize(("seed", "backends", "models"), [(1, 1, "a"), (2, 1, "ab"), (3, 2, "ab")])
 async def test_a_storm(monkeypatch: pytest.MonkeyPatch, seed: int, backends: int, models: str) -> None:
     quicken(monkeypatch)
     # A guess where others use the runner as well: 100 bytes are then 60 ms, more than any prompt here takes.

@@ -111,6 +111,15 @@ async def test_a_request_that_comes_while_it_hangs_is_served(farm: Farm) -> None
     assert kept.kills == 1
 
 
+async def test_nor_does_what_is_left_to_say_keep_it(farm: Farm) -> None:
+    """How long the model stays is to be said again, to a runner that hangs."""
+    rooms, ollama, kept = farm
+    assert whole(await asked(rooms.url, ask("/api/generate", "tokens=1", keep_alive="2m")))
+    ollama.hang_runner("a")
+    assert (await asked(rooms.url, ask("/v1/chat/completions", "tokens=2"))).status == 200
+    assert (ollama.runner_starts, kept.starts) == (2, 1)
+
+
 async def test_a_stream_that_hangs_ends_with_an_error(farm: Farm) -> None:
     """Something of it was sent: it cannot be asked again."""
     rooms, _, kept = farm

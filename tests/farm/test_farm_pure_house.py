@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import sys
 from typing import Any
 
 import pytest
 
-from farm import cli, engine, gate, settings
+from farm import cli, engine, gate
 from farm.gate import Verdict
-from farm.plan import EnginePlan, FarmPlan, engine_threads
+from farm.plan import EnginePlan, engine_threads
 from farm.progress import Progress
-from wire.errors import SettingsFault
 
 
 @pytest.mark.parametrize(
@@ -150,49 +148,14 @@ def test_why_the_engine_is_not_there(error: ImportError, words: str) -> None:
 # -- settings and command line ------------------------------------------------------------------------
 
 
-def check(**given: Any) -> FarmPlan:
-    ports = {"front_port": 8080, "back_port": 11435}
-    usual: dict[str, Any] = {"mode": "embedded", "model": "smollm2:135m", "host": "127.0.0.1", **ports}
-    usual |= {"num_parallel": 4, "ctx": 2048, "keepalive": "1h"}
-    return settings.check(**usual | given)
-
-
-def test_settings() -> None:
-    assert check() == FarmPlan("127.0.0.1", 8080, 11435, 4, 2048, 3600.0)
-    assert check(keepalive="-1s", front_port=0, back_port=0).keep_alive_s == math.inf
-
-
-@pytest.mark.parametrize(
-    ("given", "flag"),
-    [
-        ({"mode": "docker"}, "--mode"),
-        ({"mode": "auto"}, "--mode"),
-        ({"model": "gemma3:4b"}, "--model"),
-        ({"front_port": 70000}, "--front-port"),
-        ({"back_port": -1}, "--back-port"),
-        ({"back_port": 8080}, "--back-port"),
-        ({"num_parallel": 0}, "--num-parallel"),
-        ({"num_parallel": 65}, "--num-parallel"),
-        ({"ctx": 16}, "--ctx"),
-        ({"ctx": 9000}, "--ctx"),
-        ({"keepalive": "soon"}, "--keepalive"),
-    ],
-)
-def test_settings_that_cannot_be(given: dict[str, Any], flag: str) -> None:
-    with pytest.raises(SettingsFault) as caught:
-        check(**given)
-    assert caught.value.detail.startswith(f"{flag}: ")
-
-
-def test_another_mode_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_farm_without_a_model_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--mode", "local"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert "only `embedded` is built now" in told.err
-    assert 'RELAY_TARGETS={"ollama":"http://127.0.0.1:11434"}' in told.err
+    assert "--model: is required, e.g. --model gemma3:4b" in told.err
 
 
-@pytest.mark.parametrize("argv", [[], ["--mode", "embedded", "--front-port", "x"], ["--nosuch"]])
+@pytest.mark.parametrize("argv", [["--mode", "embedded", "--front-port", "x"], ["--nosuch"]])
 def test_flags_that_do_not_parse_end_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(argv)

@@ -79,6 +79,20 @@ def test_the_backend_s_paths(path, theirs):
 
 
 @pytest.mark.parametrize(
+    ("path", "changes"),
+    [("/api/pull", True), ("/api/pull/", True), ("/api/push", True), ("/api/create", True),
+     ("/api/copy", True),
+     ("/api/delete", True), ("/api/blobs/sha256-0", True), ("/api/me", True), ("/api/signout", True),
+     ("/api/user/keys/x", True), ("/api/experimental/web_search", True), ("/api/chat", False),
+     ("/api/generate", False), ("/api/show", False), ("/api/tags", False), ("/api/ps", False),
+     ("/api/version", False), ("/v1/models", False), ("/", False), ("/_health", False)],
+)  # fmt: skip
+def test_what_changes_the_machine_or_spends_the_account(path, changes):
+    assert routes.changes(path) is changes
+    assert routes.find("POST", path) is None or not changes
+
+
+@pytest.mark.parametrize(
     ("path", "shape"),
     [("/v1/models", Shape.OPENAI), ("/v1/messages/count", Shape.OPENAI), ("/v1/messages", Shape.ANTHROPIC),
      ("/api/tags", Shape.NATIVE), ("/", Shape.NATIVE), ("/v1", Shape.NATIVE), ("/nothing", Shape.NATIVE)],

@@ -124,6 +124,22 @@ def test_of_one_peer_the_oldest_go_first():
     assert retained.size == settle(retained)
 
 
+@pytest.mark.parametrize("dropped", range(11))
+def test_of_what_is_left_everything_is_found_and_nothing_of_what_went(dropped):
+    retained = Retained(peer_b=STREAM + (11 - dropped) * (FRAME + 2))
+    texts = [f"{seq:02}" for seq in range(11)]
+    for seq, text in enumerate(texts):
+        retained.keep((A, "i"), seq, seq, text)
+    left = texts[dropped:]
+    for seq in range(-1, 12):
+        behind = [text for text in left if int(text) > seq]
+        begin = left[:1] if seq >= 0 and not dropped else []
+        assert retained.after((A, "i"), seq, 100.0 * seq + 1000.0) == begin + behind
+    assert retained.again((A, "i"), range(12), 9000.0) == (left, [*range(dropped), 11])
+    retained.forget((A, "i"))
+    assert (retained.size, retained.dropped) == (0, dropped)
+
+
 def test_a_frame_that_fits_nobodys_share_is_not_kept():
     retained = Retained(peer_b=STREAM + 100)
     retained.keep((A, "i"), 1, 1, "x" * 101)

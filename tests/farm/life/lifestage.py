@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -54,6 +54,13 @@ def free_ports(count: int = 6) -> range:
             return found
 
 
+def everybody() -> Iterator[psutil.Process]:
+    """All processes, each as it is now: psutil's own walk remembers those that had the same number before."""
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.Error):
+            yield psutil.Process(pid)
+
+
 def lives(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -87,7 +94,7 @@ class Running:
     def ready(self) -> Self:
         """Wait for its word."""
         until(lambda: "farm ready" in self.said or self.process.poll() is not None)
-        assert self.said == f"→ farm ready: {self.front}\n", self.told
+        assert self.said == f"→ farm ready: {self.front}\n", (self.process.poll(), self.said, self.told)
         return self
 
     def code(self) -> int:
@@ -246,7 +253,7 @@ class Stage:
     def left(self) -> list[psutil.Process]:
         """Processes of this stage that live; the daemon and this test are none."""
         found = []
-        for process in psutil.process_iter():
+        for process in everybody():
             with contextlib.suppress(psutil.Error, OSError):
                 mine = process.environ().get(MARK) == self.number
                 if mine and str(BIN / "dockerd") not in process.cmdline() and lives(process):
@@ -259,7 +266,7 @@ class Stage:
         return free and not self.left() and not self.containers()
 
     def close(self) -> None:
-        for process in psutil.process_iter():
+        for process in everybody():
             with contextlib.suppress(psutil.Error, OSError):
                 if process.environ().get(MARK) == self.number:
                     process.kill()

@@ -30,7 +30,10 @@ PARENT = (
 RUN = "sys.argv[:1] = []; runpy.run_path(sys.argv[0], run_name='__main__')"
 OLD = f"import os, runpy, sys; del os.pidfd_open; {RUN}"
 REFUSES = f"import os, runpy, sys\ndef no(pid): raise OSError(38, 'no')\nos.pidfd_open = no; {RUN}"
-SYSTEMS = {"as it is": [], "without pidfd": ["-c", OLD], "refused": ["-c", REFUSES]}
+MAC = f"import os, psutil, runpy, sys; sys.platform = 'darwin'; del os.pidfd_open; {RUN}"
+SYSTEMS = {
+    "as it is": [], "without pidfd": ["-c", OLD], "refused": ["-c", REFUSES], "as on a Mac": ["-c", MAC],
+}  # fmt: skip
 
 
 class Guard:
@@ -104,8 +107,11 @@ def test_a_server_that_does_not_listen_is_killed(guarding: Callable[..., Guard])
 
 @pytest.mark.parametrize("script", [SLEEP, DEAF])
 @pytest.mark.parametrize("how", ["stdin", "server killed"])
-def test_what_the_server_left_behind_ends_too(guarding: Callable[..., Guard], script: str, how: str) -> None:
-    guard = guarding(PARENT, script, stop_s=0.2)
+@pytest.mark.parametrize("system", ["as it is", "as on a Mac"])
+def test_what_the_server_left_behind_ends_too(
+    guarding: Callable[..., Guard], script: str, how: str, system: str
+) -> None:
+    guard = guarding(PARENT, script, stop_s=0.2, system=system)
     child = psutil.Process(int(guard.line()))
     guard.started.append(child)
     if script is DEAF:

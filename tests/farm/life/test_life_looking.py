@@ -14,13 +14,15 @@ from farm import looking
 from farm.looking import Holder
 from farm.service import Adopted
 
-START = "child = subprocess.Popen([sys.executable, '-c', {}]); print(child.pid, flush=True); child.wait()"
+START = "child = subprocess.Popen([sys.executable, '-c', {}]); {}child.wait()"
 LEAF = "'import time; time.sleep(60)', 'runner'"
 THREADED = (
-    "import subprocess, sys, threading\ndef start(): " + START.format(LEAF) + "\n"
+    "import subprocess, sys, threading\ndef start(): "
+    + START.format(LEAF, "print(child.pid, flush=True); ")
+    + "\n"
     "thread = threading.Thread(target=start); thread.start()"
 )
-TOP = "import subprocess, sys; " + START.format("sys.argv[1]")
+TOP = "import subprocess, sys; " + START.format("sys.argv[1]", "")
 
 
 @pytest.fixture
@@ -28,10 +30,10 @@ def tree() -> Iterator[tuple[int, int]]:
     """A process and the number of the runner that its child's thread started."""
     made = subprocess.Popen([sys.executable, "-c", TOP, THREADED], stdout=subprocess.PIPE)
     assert made.stdout is not None
-    child, grandchild = int(made.stdout.readline()), int(made.stdout.readline())
-    yield made.pid, grandchild
-    for pid in (grandchild, child):
-        psutil.Process(pid).kill()
+    runner = psutil.Process(int(made.stdout.readline()))
+    until(runner.cmdline)  # for a moment of its start it has none
+    yield made.pid, runner.pid
+    runner.kill()  # those above wait for it
     made.communicate()
 
 
