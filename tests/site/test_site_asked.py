@@ -5,7 +5,7 @@ from __future__ import annotations
 import bounds
 import pytest
 from asked import Asked, Refusal, take
-from attacks import REQUESTS
+from hostile import REQUESTS
 from hypothesis import given
 from hypothesis import strategies as st
 

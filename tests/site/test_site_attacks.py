@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from answers import STRICT
-from attacks import REQUESTS
+from hostile import REQUESTS
 from places import PAGE, SECRET, Serving
 from rawtls import ask, get
 

@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parent))
 
 @pytest.fixture
 async def stage(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-    import stage as staging
+    import pagestage as staging
 
     if staging.chromium() is None:
         pytest.skip("a Chromium is needed: apt-get install chromium")
