@@ -10,6 +10,7 @@ import io
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import FrameType
@@ -56,6 +57,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _joined(words: Sequence[str]) -> list[str]:
+    """`--keepalive -1s` in one word: argparse takes what begins with a dash for a flag."""
+    found: list[str] = []
+    for word in words:
+        if found[-1:] == ["--keepalive"] and not word.startswith("--"):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
+
+
 def _look_for_packages() -> None:
     """ModuleNotFoundError for what is imported only once the engine is on its way."""
     for name in ("aiohttp", "fastapi", "httpx", "prometheus_client", "psutil", "uvicorn"):
@@ -90,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     # Until the loop has handlers of its own: a fetch is left by SIGTERM as by Ctrl-C.
     signal.signal(signal.SIGTERM, _leave)
     _log()
-    flags = vars(_parser().parse_args(words))
+    flags = vars(_parser().parse_args(_joined(words)))
     try:
         _run(
             settings.check(**{key: value for key, value in flags.items() if key != "dry_run"}),

@@ -51,11 +51,11 @@ class Watchdog:
         self.hangs = False
         self._since: float | None = None
         self._seen: tuple[Sample, ...] = ()
-        self._strikes = 0
+        self._done: Remedy = Remedy.NONE
 
     def heard(self) -> None:
         """The backend sent something, or nobody waits for it any more."""
-        self.hangs, self._since, self._seen, self._strikes = False, None, (), 0
+        self.hangs, self._since, self._seen, self._done = False, None, (), Remedy.NONE
 
     def look(self, now: float, samples: Sequence[Sample] | None, *, loading: bool) -> Remedy:
         """Somebody waits for it, and nothing has come since the last look.
@@ -72,20 +72,20 @@ class Watchdog:
             patience = limits.WATCH_LOAD_S if loading else limits.WATCH_WINDOW_S
             if self._since is not None and _works(self._seen, found):
                 self._since = None
-                self.hangs, self._strikes = False, 0
+                self.hangs, self._done = False, Remedy.NONE
         if self._since is None:
             self._since, self._seen = now, found
         if now - self._since < patience:
             return Remedy.NONE
         self._since, self._seen, self.hangs = now, found, True
-        self._strikes += 1
-        return self._remedy(loading=loading)
+        self._done = self._next(loading=loading)
+        return self._done
 
-    def _remedy(self, *, loading: bool) -> Remedy:
-        ladder = [Remedy.KILL_RUNNER, Remedy.RESTART]
-        if loading:
-            ladder.insert(0, Remedy.RELOAD)
-        return ladder[min(self._strikes, len(ladder)) - 1]
+    def _next(self, *, loading: bool) -> Remedy:
+        """A step up from what was done last; a load that is not there cannot be given up."""
+        if self._done is Remedy.NONE:
+            return Remedy.RELOAD if loading else Remedy.KILL_RUNNER
+        return Remedy.KILL_RUNNER if self._done is Remedy.RELOAD else Remedy.RESTART
 
 
 def _works(before: tuple[Sample, ...], now: tuple[Sample, ...]) -> bool:

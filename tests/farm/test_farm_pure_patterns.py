@@ -137,8 +137,9 @@ def test_what_is_plain_is_a_regular_expression(pattern):
     assert plain.ways >= 1
 
 
-@given(st.text('ab[]()*+?{}|\\-^$.,0129"é', max_size=12))
-def test_any_text_is_read_or_refused(text):
+@given(st.text('ab[]()*+?{}|\\-.,0129"é', max_size=12))
+@pytest.mark.filterwarnings("ignore:Possible nested set")
+def test_any_text_is_refused_or_a_regular_expression(text):
     with contextlib.suppress(UnplainError):
         assert patterns.read(f"^{text}$")
         assert re.compile(text)

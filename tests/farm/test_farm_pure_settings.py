@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from farm import limits, settings
+from farm import cli, limits, settings
 from farm.embedded import card
 from farm.plan import FarmPlan, Mode
 from wire.errors import SettingsFault
@@ -103,3 +103,24 @@ def test_a_flag_that_cannot_be_is_named_and_says_what_it_takes(given, flag, word
         check(**given)
     assert caught.value.detail.startswith(f"{flag}: ")
     assert words in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("words", "keepalive"),
+    [
+        (["--keepalive", "-1s"], "-1s"),
+        (["--keepalive=-1s"], "-1s"),
+        (["--keepalive", "5m", "--per-gpu"], "5m"),
+        (["--per-gpu", "--keepalive", "-1h30m", "--no-pull"], "-1h30m"),
+        ([], "1h"),
+    ],
+)
+def test_for_ever_may_be_typed_as_the_help_says_it(words, keepalive):
+    assert vars(cli._parser().parse_args(cli._joined(words)))["keepalive"] == keepalive
+
+
+@pytest.mark.parametrize("words", [["--keepalive"], ["--keepalive", "--per-gpu"]])
+def test_a_flag_without_its_value_is_still_told(words, capsys):
+    with pytest.raises(SystemExit):
+        cli._parser().parse_args(cli._joined(words))
+    assert "--keepalive: expected one argument" in capsys.readouterr().err
