@@ -14,7 +14,7 @@ from farm import limits
 from farm.rooms import Rooms
 
 Farm = tuple[Rooms, Standin, Kept]
-WINDOW_S = 0.12
+WINDOW_S = 0.4
 
 
 @pytest.fixture
