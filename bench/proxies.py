@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
 
 from bench import processes, proxy_cases, proxy_peers, proxy_tables
 from bench.processes import Child, MissingPartError
@@ -151,8 +153,9 @@ def _facts(parts: Parts, load: tuple[float, ...]) -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; 0 done, 1 the upstream or our front cannot run, 2 wrong arguments."""
+    """Run it; 0 done, 1 the upstream or our front cannot run, 2 wrong arguments, 130 ended early."""
     given = _options().parse_args(argv)
+    signal.signal(signal.SIGTERM, _leave)
     keys = [case.key for case in proxy_cases.FULL]
     only = given.only.split(",") if given.only else None
     peers = given.peers.split(",")
@@ -171,12 +174,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MissingPartError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
     sys.stdout.write(report.markdown())
     if given.markdown:
         given.markdown.write_text(report.markdown(), encoding="utf-8")
     if given.json:
         given.json.write_text(json.dumps(report.json(), indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form
+    """nginx and LiteLLM would outlive us: end as after Ctrl-C, with everything that was started."""
+    raise KeyboardInterrupt
 
 
 def _options() -> argparse.ArgumentParser:

@@ -94,7 +94,7 @@ _PACE_S = {1: 10.0, 8: 6.0, 64: 6.0}
 _FLAT_S = 2.0
 _WARM_S = 1.2
 _FLAT_WARM_S = 0.5
-_ROUNDS = 5
+_ROUNDS = 3
 _QUICK_S = 2.0
 
 FULL = (
