@@ -69,7 +69,8 @@ def test_a_signal_ends_it_at_once_with_zero(script: Script, number: int) -> None
         silent.settimeout(DEADLINE_S)
         code, out, errors = script.end(number)
         assert silent.recv(1) == b""
-    assert (code, out.count("\n"), errors) == (0, 1, "")  # the line on the warning, and no other
+    assert (code, errors) == (0, "")
+    assert out.count("\n") <= 1  # the line on the warning, if it came so far, and no other
 
 
 def test_signals_while_it_ends_change_nothing(script: Script) -> None:
