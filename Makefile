@@ -5,7 +5,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PAGE := $(PYTHON) scripts/prepare.py node site "what the page is made of" "the page in the browser is left out"
 
-.PHONY: demo test core check bench bench-proxies pins proto clean
+.PHONY: demo test core check bench bench-proxies bench-page pins proto clean
 
 ## The main job, on this machine alone: dev node, farm, relay, and a peer that asks. ONCE=1 ends by itself;
 ## TARGET=http://127.0.0.1:11434 serves an Ollama that runs already instead of the embedded model.
@@ -33,6 +33,10 @@ bench: .venv/run node_modules
 ## The farm's front beside nginx and LiteLLM's proxy (where they are installed) and direct HTTP; ARGS=--quick for a short run.
 bench-proxies: .venv/run
 	@$(BIN)/python -m bench.proxies $(ARGS)
+
+## What the page costs: weight, time until it can be used, CPU of a stream that is drawn. Needs Chromium.
+bench-page: .venv/test page
+	@$(BIN)/python -m bench.page $(ARGS)
 
 .venv/run: requirements/run.txt
 	@$(PYTHON) scripts/prepare.py venv .venv

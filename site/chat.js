@@ -5,6 +5,7 @@ import { ROOM_B, shrunk } from '/pictures.js';
 
 const $ = (id) => document.getElementById(id);
 const DRAW_EVERY_MS = 60;
+const DRAW_SHARE = 8; // of the time at most one part in eight goes into drawing, however long an answer gets
 const STATES = {
   asking: () => 'asking …',
   queued: ({ position }) => (position ? `waiting, ${position}${['th', 'st', 'nd', 'rd'][position] ?? 'th'} in line` : 'waiting'),
@@ -86,9 +87,21 @@ export class Chat {
       open.textContent = `${this.#live.has(conversation.id) ? '● ' : ''}${conversation.title}`;
       open.setAttribute('aria-current', String(conversation === this.#current));
       open.addEventListener('click', () => this.#open(conversation));
-      item.append(open);
+      const remove = document.createElement('button');
+      remove.textContent = '×';
+      remove.className = 'danger';
+      remove.setAttribute('aria-label', `Delete “${conversation.title}”`);
+      remove.addEventListener('click', () => this.#remove(conversation));
+      item.append(open, remove);
       return item;
     }));
+  }
+
+  #remove(conversation) {
+    this.#live.get(conversation.id)?.stream.cancel();
+    this.#history.remove(conversation);
+    if (conversation !== this.#current) this.#list();
+    else this.#open(this.#history.all[0] ?? this.#history.add(this.#models[0] ?? ''));
   }
 
   #buttons() {
@@ -104,7 +117,11 @@ export class Chat {
     text.className = 'text';
     const note = document.createElement('p');
     note.className = 'note';
-    item.append(text, note);
+    const thoughts = document.createElement('details');
+    const thinking = document.createElement('div');
+    thoughts.className = 'thoughts';
+    thoughts.append(Object.assign(document.createElement('summary'), { textContent: 'Thoughts' }), thinking);
+    item.append(...(message.role === 'assistant' ? [thoughts] : []), text, note);
     for (const image of message.images ?? []) {
       const picture = new Image();
       picture.src = `data:image/jpeg;base64,${image}`;
@@ -114,6 +131,8 @@ export class Chat {
     item.append(this.#tools(message));
     message.draw = () => {
       text.replaceChildren(message.role === 'assistant' ? rendered(message.content) : message.content);
+      thoughts.hidden = !message.thinking;
+      thinking.textContent = message.thinking ?? '';
       note.textContent = message.note ?? '';
     };
     Object.defineProperty(message, 'draw', { enumerable: false });
@@ -243,6 +262,7 @@ export class Chat {
   async #follow(conversation, answer, stream) {
     const mine = { conversation, stream, startedAt: performance.now(), answer };
     this.#live.set(conversation.id, mine);
+    this.#history.keep(conversation, { now: true }); // what a reload needs to go on with it
     this.#list();
     this.#buttons();
     this.#tick();
@@ -256,19 +276,21 @@ export class Chat {
   }
 
   async #read({ conversation, stream, answer }) {
-    let drawnAt = 0;
+    let drawAt = 0;
     let note = '';
     try {
       for await (const { seq, line } of stream) {
         const part = JSON.parse(line);
         if (part.error) throw new Error(part.error);
         answer.content += part.message?.content ?? '';
+        if (part.message?.thinking) answer.thinking = (answer.thinking ?? '') + part.message.thinking;
+        if (part.done) note = summary(part);
         conversation.pending.have = seq;
         const now = performance.now();
-        if (now - drawnAt < DRAW_EVERY_MS) continue;
-        drawnAt = now;
-        this.#show(answer, '');
+        if (now < drawAt) continue;
+        this.#show(answer, answer.content ? '' : 'thinking …');
         this.#history.keep(conversation);
+        drawAt = now + Math.max(DRAW_EVERY_MS, DRAW_SHARE * (performance.now() - now));
       }
     } catch (error) {
       if (error.code === 'dropped') return;
@@ -288,6 +310,12 @@ export class Chat {
     const list = $('messages');
     if (list.scrollHeight - list.scrollTop - list.clientHeight < 160) list.scrollTop = list.scrollHeight;
   }
+}
+
+/** What the last line of an answer tells of it: { eval_count, eval_duration in ns, done_reason }. */
+function summary({ eval_count: tokens, eval_duration: ns, done_reason: why }) {
+  const limit = why === 'length' ? ' It stopped at the limit of tokens.' : '';
+  return tokens && ns ? `${tokens} tokens, ${((1e9 * tokens) / ns).toFixed(1)}/s.${limit}` : limit.trim();
 }
 
 /** The body of a request: all that was said, and as many of the newest pictures as one message can carry. */

@@ -2,6 +2,10 @@
 import { RelayPeer } from '/relay-peer.js';
 
 const SEED = 'identity.seed';
+const READY_TRIES = 3;
+const BEAT_EVERY_MS = 20_000;
+const BEAT_TRIES = 2;
+const BEAT_LOST_MS = 4000;
 
 /** Settings in the address's fragment, which no server ever sees: #relay=ADDRESS&rpc=URL&parts=N&tls */
 export function fromFragment(hash = location.hash) {
@@ -25,6 +29,9 @@ export function forgetSeed() {
 
 /** One connection. `state` is 'connecting', 'connected', 'lost' or 'closed'; 'change' events tell. */
 export class Connection extends EventTarget {
+  #beating = false;
+  #unwatch = () => {};
+
   constructor({ relay, rpc, subClients, tls = false }) {
     super();
     this.relay = relay;
@@ -51,6 +58,30 @@ export class Connection extends EventTarget {
     return this.client.addr;
   }
 
+  /** Look from now on whether the relay still answers: now and then, and at once when somebody looks at the page again. */
+  watch() {
+    const beat = () => document.visibilityState === 'visible' && this.#beat();
+    const timer = setInterval(beat, BEAT_EVERY_MS);
+    document.addEventListener('visibilitychange', beat);
+    addEventListener('online', beat);
+    this.#unwatch = () => {
+      clearInterval(timer);
+      document.removeEventListener('visibilitychange', beat);
+      removeEventListener('online', beat);
+    };
+  }
+
+  async #beat() {
+    if (this.#beating) return;
+    this.#beating = true;
+    let answered = false;
+    for (let tries = 0; tries < BEAT_TRIES && !answered; tries += 1) {
+      answered = await this.peer.call('relay.ping', { timeoutMs: BEAT_LOST_MS }).then(() => true, () => false);
+    }
+    this.#beating = false;
+    if (!answered) this.#to('lost', 'The relay does not answer any more.');
+  }
+
   /** Resolves when the relay has answered once. */
   async ready(timeoutMs = 30_000) {
     if (this.state !== 'connected') {
@@ -64,11 +95,18 @@ export class Connection extends EventTarget {
         });
       });
     }
-    return this.peer.call('relay.info', { timeoutMs });
+    for (let tries = READY_TRIES; ; tries -= 1) {
+      try {
+        return await this.peer.call('relay.info', { timeoutMs: timeoutMs / READY_TRIES });
+      } catch (error) {
+        if (tries <= 1 || this.state === 'closed') throw error;
+      }
+    }
   }
 
   close() {
     this.#to('closed');
+    this.#unwatch();
     this.client.close();
   }
 

@@ -24,26 +24,28 @@ export class History {
     return made;
   }
 
-  /** Write a conversation down, soon; now when the page is about to go. */
+  /** Write a conversation down, at most every 300 ms; now when the page is about to go. */
   keep(conversation, { now = false } = {}) {
-    clearTimeout(this.#due.get(conversation.id));
     if (now) this.#put(conversation);
-    else this.#due.set(conversation.id, setTimeout(() => this.#put(conversation), 300));
+    else if (!this.#due.has(conversation.id)) this.#due.set(conversation.id, setTimeout(() => this.#put(conversation), 300));
   }
 
   remove(conversation) {
     clearTimeout(this.#due.get(conversation.id));
+    this.#due.delete(conversation.id);
     this.all = this.all.filter((one) => one !== conversation);
     this.#store('readwrite')?.delete(conversation.id);
   }
 
   clear() {
     for (const timer of this.#due.values()) clearTimeout(timer);
+    this.#due.clear();
     this.all = [];
     this.#store('readwrite')?.clear();
   }
 
   #put(conversation) {
+    clearTimeout(this.#due.get(conversation.id));
     this.#due.delete(conversation.id);
     if (this.all.includes(conversation)) this.#store('readwrite')?.put(structuredClone(conversation));
   }

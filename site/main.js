@@ -8,7 +8,9 @@ const form = $('connect');
 const asked = fromFragment();
 const chat = await Chat.open();
 const latency = new Latency({ reconnect: (parts) => connect({ ...wanted(), subClients: parts }) });
+const AGAIN_MS = 15_000;
 let connection = null;
+let again = null;
 
 function say(state, words) {
   const status = $('status');
@@ -25,9 +27,10 @@ function wanted() {
   };
 }
 
-async function connect(settings) {
+async function connect(settings, why = '') {
   connection?.close();
   connection = null;
+  clearTimeout(again);
   let mine;
   try {
     mine = new Connection(settings);
@@ -36,26 +39,43 @@ async function connect(settings) {
     return null;
   }
   connection = mine;
-  say('connecting', 'Connecting to NKN …');
+  say('connecting', `${why} Connecting to NKN …`.trim());
   $('own').textContent = mine.address;
   try {
     const info = await mine.ready();
-    const models = await modelsOf(mine.peer);
+    const { models, said } = await modelsOf(mine.peer);
     if (connection !== mine) return null;
     localStorage.setItem('relay', settings.relay);
-    say('connected', `Connected to ${settings.relay.slice(0, 20)}… (relay ${info.version ?? 'of another kind'}, ${models.length} models).`);
+    say('connected', `Connected to ${settings.relay.slice(0, 20)}… (relay ${info.version ?? 'of another kind'}, ${said}).`);
+    performance.mark('connected');
     chat.connected(mine.peer, models);
     latency.connected(mine, models, settings);
+    mine.addEventListener('change', () => mine === connection && mine.state === 'lost' && connect(settings, mine.why));
+    mine.watch();
     return mine;
   } catch (error) {
-    if (connection === mine) say('lost', `${error.message}. Is the relay running there, and does it allow your key?`);
+    if (connection === mine) lost(`${error.message}. Is the relay running there, and does it allow your key?`, settings);
     return null;
   }
 }
 
+/** Say it, and try again while somebody looks. */
+function lost(why, settings) {
+  say('lost', `${why.replace(/\.?$/, '.')} Trying again.`);
+  clearTimeout(again);
+  again = setTimeout(() => (document.visibilityState === 'visible' ? connect(settings) : lost(why, settings)), AGAIN_MS);
+}
+
+/** The names, and what to say of them; a relay without its Ollama is still a relay, and pings tell of the way to it. */
 async function modelsOf(peer) {
-  const { json } = await peer.fetch({ service: 'ollama', path: '/api/tags' });
-  return (json?.models ?? []).map((model) => String(model.name)).sort();
+  try {
+    const { status, json } = await peer.fetch({ service: 'ollama', path: '/api/tags' });
+    if (status >= 400) throw new Error(json?.error ?? `Ollama answered with status ${status}`);
+    const models = (json?.models ?? []).map((model) => String(model.name)).sort();
+    return { models, said: `${models.length} model${models.length === 1 ? '' : 's'}` };
+  } catch (error) {
+    return { models: [], said: `but no models: ${error.message}` };
+  }
 }
 
 function show(tab) {
@@ -89,4 +109,5 @@ $('forget-identity').addEventListener('click', () => {
 form.relay.value = asked.relay || localStorage.getItem('relay') || '';
 form.rpc.value = asked.rpc;
 if (asked.parts) form.subClients.value = asked.parts;
+performance.mark('interactive');
 if (asked.relay) connect(wanted());

@@ -14,11 +14,11 @@
 export const TIMES = {
   gapFirst: 300, // frames overtake each other: a gap may close by itself
   gapMax: 5000,
-  repeat: 3000, // the request itself may get lost; the relay never executes an id twice
-  quiet: 2500, // nothing came for so long: perhaps the network was cut; ask for all that follows
+  quiet: 2500, // nothing came for so long: the request got lost, or the network was cut; ask again
   quietMax: 10_000,
-  silence: 35_000, // three keepalives: the relay is gone
 };
+/** So many askings without an answer, some 40 s: the relay is gone. Counted, because a sleeping phone's clock goes on. */
+const TRIES = 4;
 const MISSING_MAX = 256;
 const AHEAD_MAX = 65_536;
 
@@ -173,6 +173,7 @@ export class RelayStream {
   #heardAt;
   #askedAt;
   #quiet = TIMES.quiet;
+  #unanswered = 0;
   #error = null;
   #over = false;
   #signal;
@@ -241,6 +242,7 @@ export class RelayStream {
     if (this.#over) return;
     this.#heardAt = this.#askedAt = this.#peer.now();
     this.#quiet = TIMES.quiet;
+    this.#unanswered = 0;
     const pieces = this.reader.feed(frame);
     if (pieces.length) this.firstMs ??= this.#heardAt - this.#startedAt;
     this.#ready.push(...pieces);
@@ -291,12 +293,16 @@ export class RelayStream {
     if (this.#over) return;
     const now = this.#peer.now();
     const missing = this.reader.missing();
+    if (this.reader.gone.has(-1) && !this.end) {
+      this.#fail(new RelayError('lost', 'the relay does not know this request any more'));
+      return;
+    }
     const lost = [...missing, this.reader.have + 1].filter((seq) => this.reader.gone.has(seq));
     if (lost.length) {
       this.#fail(new RelayError('lost', `parts ${lost.slice(0, 10)} were lost, and the relay does not keep them any more`));
       return;
     }
-    if (now - this.#heardAt >= TIMES.silence) {
+    if (this.#unanswered >= TRIES && now >= this.#nudgeAt) {
       this.#fail(new RelayError('lost', this.reader.counts.frames ? 'the relay fell silent' : 'the relay does not answer'));
       return;
     }
@@ -313,7 +319,7 @@ export class RelayStream {
   /** When the request, or the wish for what follows, is to be sent again. */
   get #nudgeAt() {
     const begun = this.reader.counts.frames > 0;
-    const at = this.#askedAt + (begun ? this.#quiet : TIMES.repeat);
+    const at = this.#askedAt + this.#quiet;
     // While a model loads or a request waits, keepalives are all that comes.
     const waits = begun && this.reader.state !== 'generating';
     return waits ? Math.max(at, this.#heardAt + TIMES.quietMax + TIMES.quiet) : at;
@@ -323,6 +329,7 @@ export class RelayStream {
     if (now < this.#nudgeAt) return;
     const begun = this.reader.counts.frames > 0;
     this.#askedAt = now;
+    this.#unanswered += 1;
     this.#quiet = Math.min(2 * this.#quiet, TIMES.quietMax);
     if (begun) this.#show('resuming');
     this.#peer.tell(begun ? { event: 'relay.resume', id: this.id, have: this.reader.have } : this.#event);
@@ -331,7 +338,7 @@ export class RelayStream {
   #arm() {
     clearTimeout(this.#timer);
     if (this.#over) return;
-    const due = Math.min(this.#gaps.dueAt, this.#nudgeAt, this.#heardAt + TIMES.silence);
+    const due = Math.min(this.#gaps.dueAt, this.#nudgeAt);
     this.#timer = setTimeout(() => this.#look(), Math.max(10, due - this.#peer.now()));
   }
 }
@@ -392,7 +399,7 @@ export class RelayPeer {
     });
   }
 
-  /** A whole answer: status, headers and body of a request without stream, as { status, headers, json, text }. */
+  /** A whole answer: status, headers and body of a request without stream, as { status, headers, json, bytes }. */
   async fetch(req, { timeoutMs = 60_000 } = {}) {
     const answer = await this.#single(req, timeoutMs);
     if (answer.error) throw new RelayError(answer.code ?? 'upstream_broke', answer.error, answer.retry_after_ms);

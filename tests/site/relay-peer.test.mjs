@@ -4,7 +4,7 @@ import { test } from 'node:test';
 
 import { Gaps, Reader, RelayError, RelayPeer, TIMES } from '../../site/relay-peer.js';
 
-Object.assign(TIMES, { gapFirst: 20, gapMax: 80, repeat: 40, quiet: 40, quietMax: 80, silence: 400 });
+Object.assign(TIMES, { gapFirst: 20, gapMax: 80, quiet: 40, quietMax: 80 });
 const RELAY = 'relay.00';
 
 class Client {
@@ -113,6 +113,15 @@ test('a relay that keeps it no more ends the stream with the reason', async () =
   assert.equal(stream.state, 'lost');
 });
 
+test('a relay that was restarted does not know the request, and the stream ends with that', async () => {
+  const { stream, lines, client, id } = asking();
+  lines(1);
+  client.onsend = (event) => {
+    if (event.event === 'relay.resume') client.says({ event: 'relay.response.gone', id, missing: [-1] });
+  };
+  await assert.rejects(all(stream), (error) => error.code === 'lost' && /does not know/.test(error.message));
+});
+
 test('a request that got lost is sent again with the same id', async () => {
   const { stream, begin, lines, end, client } = asking();
   const reading = all(stream);
@@ -151,6 +160,22 @@ test('a relay that never answers is an error, and nothing goes on afterwards', a
   const sent = client.sent.length;
   await pause(100);
   assert.equal(client.sent.length, sent);
+});
+
+test('a clock that jumped, as on a phone that slept, ends nothing before it was asked again', async () => {
+  const client = new Client();
+  let slept = 0;
+  const peer = new RelayPeer(client, RELAY, { now: () => performance.now() + slept });
+  const stream = peer.open({ path: '/x' });
+  const { id } = stream;
+  client.says({ event: 'relay.response.lines', id, lines: [{ seq: 1, line: 'l1' }] });
+  const reading = all(stream);
+  slept = 3_600_000;
+  await until(() => client.asked('relay.resume').length > 0);
+  client.says({ event: 'relay.response.begin', id, ok: true, status: 200, headers: {} });
+  client.says({ event: 'relay.response.lines', id, lines: [{ seq: 2, line: 'l2' }] });
+  client.says({ event: 'relay.response.end', id, ok: true, last_seq: 2, error: null });
+  assert.deepEqual(await reading, ['l1', 'l2']);
 });
 
 test('leaving the loop cancels at the relay', async () => {

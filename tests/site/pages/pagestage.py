@@ -23,6 +23,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--ignore-certificate-errors",
 )  # fmt: skip
 PATIENCE_MS = 20_000
+Word = str | dict[str, Any]
 
 
 def chromium() -> str | None:
@@ -31,10 +32,14 @@ def chromium() -> str | None:
 
 @dataclass
 class Talker:
-    """An upstream that speaks enough of Ollama's API: each answer is the next of `answers`, word by word."""
+    """An upstream that speaks enough of Ollama's API: each answer is the next of `answers`, word by word.
 
-    answers: list[Sequence[str]] = field(default_factory=list)
-    default: Sequence[str] = ("Hello ", "there", ".")
+    A word that is a dict holds a chat message's fields.
+    """
+
+    answers: list[Sequence[Word]] = field(default_factory=list)
+    default: Sequence[Word] = ("Hello ", "there", ".")
+    reachable: bool = True
     gap_s: float = 0.005
     hold_at: int | None = None
     hold_first: bool = False
@@ -61,6 +66,8 @@ class Talker:
             await runner.cleanup()
 
     async def _tags(self, _: web.Request) -> web.Response:
+        if not self.reachable:
+            return web.json_response({"error": "no backend is up"}, status=503)
         return web.json_response({"models": [{"name": "m:1"}, {"name": "n:2"}]})
 
     async def _may(self, _: web.Request) -> web.Response:
@@ -92,8 +99,11 @@ class Talker:
         return answer
 
 
-def _line(path: str, model: str, word: str, *, done: bool) -> bytes:
-    said = {"message": {"role": "assistant", "content": word}} if path == "/api/chat" else {"response": word}
+def _line(path: str, model: str, word: Word, *, done: bool) -> bytes:
+    fields = word if isinstance(word, dict) else {"content": word}
+    said = {"message": {"role": "assistant", "content": "", **fields}}
+    if path != "/api/chat":
+        said = {"response": word}
     last = {"done_reason": "stop", "eval_count": 9, "eval_duration": 100_000_000} if done else {}
     return json.dumps({"model": model, **said, "done": done, **last}).encode() + b"\n"
 

@@ -145,6 +145,32 @@ async def test_retry_asks_again_without_the_old_answer(stage: Any) -> None:
     assert await stage.page.locator("#messages li").count() == 2
 
 
+async def test_thoughts_stand_apart_and_are_not_sent_back(stage: Any) -> None:
+    stage.talker.answers = [[{"thinking": "He wants "}, {"thinking": "a greeting."}, "Hello."], ["Bye."]]
+    await stage.connect()
+    await stage.say("a")
+    assert await stage.said() == "Hello."
+    await stage.page.click("#messages .thoughts summary")
+    assert "He wants a greeting." in await stage.page.inner_text("#messages .thoughts")
+    assert "9 tokens, 90.0/s" in await stage.page.inner_text("#messages li.assistant .note")
+    await stage.say("b")
+    await stage.until(lambda: len(stage.talker.asked) == 2)
+    assert stage.talker.asked[1]["messages"][1] == {"role": "assistant", "content": "Hello."}
+
+
+async def test_one_conversation_is_deleted_and_its_answer_ends(stage: Any) -> None:
+    stage.talker.hold_at = 1
+    await stage.connect()
+    await stage.say("first")
+    await stage.until(lambda: stage.talker.running == 1)
+    await stage.page.click("#new-chat")
+    await stage.page.click('#chats [aria-label="Delete “first”"]')
+    await stage.until(lambda: stage.talker.left == 1)
+    await stage.page.reload()
+    await stage.page.click("#tab-chat")
+    assert "first" not in await stage.page.inner_text("#chats")
+
+
 async def test_system_prompt_and_options_are_sent(stage: Any) -> None:
     await stage.connect()
     await stage.page.click("#tab-chat")

@@ -104,3 +104,25 @@ async def test_a_relay_that_is_not_there_is_said(stage: Any) -> None:
     await stage.page.goto(missing)
     await stage.page.wait_for_selector("#status[data-state=lost]", timeout=60_000)
     assert "Is the relay running there" in await stage.page.inner_text("#status")
+
+
+async def test_a_relay_without_its_ollama_is_said_and_still_pinged(stage: Any) -> None:
+    stage.talker.reachable = False
+    await stage.connect()
+    assert "no models" in await stage.page.inner_text("#status")
+    await stage.page.click("#ping")
+    await stage.page.wait_for_function(
+        "() => /^[1-9]/.test(document.querySelector('#ping-figures').textContent)"
+    )
+
+
+async def test_a_relay_that_goes_is_said_and_found_again(stage: Any) -> None:
+    await stage.connect()
+    await stage.relay.__aexit__(None, None, None)
+    await stage.page.evaluate("() => dispatchEvent(new Event('online'))")  # look at once
+    await stage.page.wait_for_selector("#status[data-state=connecting]")
+    assert "does not answer any more." in await stage.page.inner_text("#status")
+    await stage.relay.__aenter__()
+    await stage.page.wait_for_selector("#status[data-state=connected]", timeout=60_000)
+    await stage.say("hello")
+    assert await stage.said() == "Hello there."
