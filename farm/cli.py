@@ -88,7 +88,9 @@ def _show(plan: FarmPlan) -> None:
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form
-    raise KeyboardInterrupt
+    # Not KeyboardInterrupt: one that strikes in a compiled string, as dataclasses have them, makes Python's
+    # exit code its own wherever it is caught.
+    raise SystemExit(0)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,15 +101,13 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without arrows is no reason to end
-    # Until the loop has handlers of its own: a fetch is left by SIGTERM as by Ctrl-C.
-    signal.signal(signal.SIGTERM, _leave)
-    _log()
-    flags = vars(_parser().parse_args(_joined(words)))
     try:
-        _run(
-            settings.check(**{key: value for key, value in flags.items() if key != "dry_run"}),
-            flags["dry_run"],
-        )
+        # Until the loop has handlers of its own: a fetch is left by SIGTERM as by Ctrl-C.
+        signal.signal(signal.SIGTERM, _leave)
+        _log()
+        flags = vars(_parser().parse_args(_joined(words)))
+        dry = flags.pop("dry_run")
+        _run(settings.check(**flags), dry)
     except SettingsFault as fault:
         print(f"farm: {fault.detail}", file=sys.stderr)
         return 2

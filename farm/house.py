@@ -28,7 +28,7 @@ def run(plan: FarmPlan, ready: Callable[[str], None], tell: Callable[[str], None
 
     Raises:
         OurFault: a sentence for the owner.
-        KeyboardInterrupt: a signal came before the loop ran.
+        KeyboardInterrupt, SystemExit: a signal came before the loop ran.
     """
     with (
         ports.bound(plan.host, plan.front_port, "--front-port") as front,

@@ -132,9 +132,6 @@ def ask(*argv: str, within_s: float = limits.LOOK_S) -> tuple[int, str, str]:
         return 127, "", f"{argv[0]}: {error.strerror}"
     try:
         out, err = process.communicate(timeout=within_s)
-    except KeyboardInterrupt:
-        process.kill()
-        raise
     except subprocess.TimeoutExpired:
         process.kill()
         # Not for ever: what asks a GPU that is gone may stay in the kernel, where no signal reaches it.
@@ -144,6 +141,9 @@ def ask(*argv: str, within_s: float = limits.LOOK_S) -> tuple[int, str, str]:
             if stream is not None:
                 stream.close()
         return 127, "", f"{argv[0]} did not answer within {within_s:.0f} s"
+    except BaseException:  # a signal: nothing is to stay behind
+        process.kill()
+        raise
     return process.returncode, out, err
 
 

@@ -99,14 +99,14 @@ async def test_wrong_node_answer_leads_to_the_other_node(peers, until):
     ):
         alice = await peers.open("alice", low.rpc_url, numSubClients=4, originalClient=True)
         bob = await peers.open("bob", high.rpc_url, numSubClients=4, originalClient=True)
-        await bob.handle("echo")
-        assert await alice.send(bob.addr, "across") == "across"
         # Asked of the nodes: the SDK may name the node that it was sent away from.
         parts = [*alice.parts, *bob.parts]
         upper = sum(address.client_id(addr)[0] >= 0x80 for addr in parts)
         assert len(parts) == 10
         await until(lambda: high.statistics()["clients"] == upper)
         await until(lambda: low.statistics()["clients"] == len(parts) - upper)
+        await bob.handle("echo")
+        assert await alice.send(bob.addr, "across") == "across"
         assert clean(low)
         assert clean(high)
 

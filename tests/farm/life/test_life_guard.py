@@ -218,15 +218,27 @@ async def test_a_docker_that_hangs_is_not_waited_for_for_ever(
     hanging.chmod(0o755)
     launch = Launch((str(hanging), "run"), undo=(str(hanging), "rm", "x"), image="x")
     service = Contained(launch, free_ports()[0], asyncio.Lock())
+
+    def children() -> set[psutil.Process]:
+        return set(psutil.Process().children(recursive=True))
+
+    before = children()  # a farm that other tests share, for one
     starting = asyncio.create_task(service.start())
-    until_pull = [sys.executable, "-P", GUARD]
+
+    def guards() -> bool:
+        for process in children() - before:
+            with contextlib.suppress(psutil.Error):  # it may end while it is looked at
+                if process.cmdline()[:3] == [sys.executable, "-P", GUARD]:
+                    return True
+        return False
+
     async with asyncio.timeout(20):
-        while not any(process.cmdline()[:3] == until_pull for process in psutil.Process().children()):
+        while not guards():
             await asyncio.sleep(0.02)
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
     await service.stop()
-    assert [process for process in psutil.Process().children(recursive=True) if lives(process)] == []
+    assert until(lambda: not [one for one in children() - before if lives(one)])
 
 
 def test_what_nobody_guards_is_asked_and_then_killed() -> None:
