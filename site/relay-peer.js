@@ -14,12 +14,15 @@
 export const TIMES = {
   gapFirst: 300, // frames overtake each other: a gap may close by itself
   gapMax: 5000,
+  gapGone: 10_000, // what the relay does not keep any more may still be under way
+  look: 100, // for gaps, at most so often
   quiet: 2500, // nothing came for so long: the request got lost, or the network was cut; ask again
   quietMax: 10_000,
 };
 /** So many askings without an answer, some 40 s: the relay is gone. Counted, because a sleeping phone's clock goes on. */
 const TRIES = 4;
 const MISSING_MAX = 256;
+const GAPS_MAX = 4 * MISSING_MAX;
 const AHEAD_MAX = 65_536;
 
 /** What went wrong, for people (`message`) and programs (`code`, one of the list in docs/protocol.md, or 'lost'). */
@@ -36,7 +39,7 @@ export class RelayError extends Error {
 export class Reader {
   #held = new Map();
   #next = 1;
-  #toldLast = 0;
+  #top = 0; // the highest number that is known to have been sent
 
   /** @param have everything up to this number was given out before, by an earlier reader */
   constructor(id, have = 0) {
@@ -77,7 +80,7 @@ export class Reader {
       case 'relay.response.keepalive':
         this.state = typeof frame.state === 'string' ? frame.state : null;
         this.position = Number.isInteger(frame.position) ? frame.position : null;
-        this.#toldLast = Math.max(this.#toldLast, number(frame.last_seq));
+        this.#top = Math.max(this.#top, number(frame.last_seq));
         return [];
       case 'relay.response.gone':
         for (const seq of list(frame.missing)) this.gone.add(seq);
@@ -96,13 +99,30 @@ export class Reader {
     }
   }
 
-  /** Numbers that should be here and are not: 0 is begin. */
+  /** Whether `missing` names anything; quickly told. */
+  get lacks() {
+    return !this.complete && (this.#next <= this.#known || this.#headless || this.#endless);
+  }
+
+  /** Numbers that should be here and are not, the lowest of them: 0 is begin, -1 the end of a request the relay does not know. */
   missing() {
-    const known = Math.max(this.have, this.#toldLast, this.#last(), ...this.#held.keys());
-    const last = Math.min(known, this.#next + AHEAD_MAX);
-    const found = !this.begin && known > 0 && !this.complete ? [0] : [];
-    for (let seq = this.#next; seq <= last; seq += 1) if (!this.#held.has(seq)) found.push(seq);
+    if (this.complete) return [];
+    const last = Math.min(this.#known, this.#next + AHEAD_MAX);
+    const found = [...(this.#endless ? [-1] : []), ...(this.#headless ? [0] : [])];
+    for (let seq = this.#next; seq <= last && found.length < GAPS_MAX; seq += 1) if (!this.#held.has(seq)) found.push(seq);
     return found;
+  }
+
+  get #known() {
+    return this.end ? this.#last() : this.#top;
+  }
+
+  get #headless() {
+    return !this.begin && this.#known > 0;
+  }
+
+  get #endless() {
+    return !this.end && this.gone.has(-1);
   }
 
   #last() {
@@ -116,6 +136,7 @@ export class Reader {
       return [];
     }
     if (seq > this.#next + AHEAD_MAX) return [];
+    this.#top = Math.max(this.#top, seq);
     if (seq !== this.#next) this.counts.overtaken += 1;
     this.#held.set(seq, piece);
     const ready = [];
@@ -132,15 +153,16 @@ export class Reader {
 export class Gaps {
   #gaps = new Map();
 
-  /** Of the numbers that are missing now, those to ask for. */
-  look(missing, now) {
+  /** Of the numbers that are missing now, those to ask for; not those that are gone. */
+  look(missing, gone, now) {
     const wanted = new Set(missing);
     for (const seq of this.#gaps.keys()) if (!wanted.has(seq)) this.#gaps.delete(seq);
     const asked = [];
     for (const seq of wanted) {
-      const gap = this.#gaps.get(seq);
-      if (!gap) {
-        this.#gaps.set(seq, { at: now + TIMES.gapFirst, pause: TIMES.gapFirst });
+      const gap = this.#gaps.get(seq) ?? { at: now + TIMES.gapFirst, pause: TIMES.gapFirst, lostAt: null };
+      this.#gaps.set(seq, gap);
+      if (gone.has(seq)) {
+        gap.lostAt ??= now + (seq === -1 ? 0 : TIMES.gapGone);
       } else if (now >= gap.at && asked.length < MISSING_MAX) {
         gap.pause = Math.min(2 * gap.pause, TIMES.gapMax);
         gap.at = now + gap.pause;
@@ -150,9 +172,9 @@ export class Gaps {
     return asked;
   }
 
-  /** When `look` has something to ask for; Infinity while nothing is missing. */
-  get dueAt() {
-    return Math.min(Infinity, ...[...this.#gaps.values()].map((gap) => gap.at));
+  /** Numbers that will not come any more: gone at the relay, and under way for too long. */
+  lost(now) {
+    return [...this.#gaps].filter(([, gap]) => gap.lostAt !== null && now >= gap.lostAt).map(([seq]) => seq);
   }
 }
 
@@ -174,6 +196,7 @@ export class RelayStream {
   #askedAt;
   #quiet = TIMES.quiet;
   #unanswered = 0;
+  #lookAt = 0;
   #error = null;
   #over = false;
   #signal;
@@ -292,28 +315,29 @@ export class RelayStream {
   #look() {
     if (this.#over) return;
     const now = this.#peer.now();
-    const missing = this.reader.missing();
-    if (this.reader.gone.has(-1) && !this.end) {
-      this.#fail(new RelayError('lost', 'the relay does not know this request any more'));
-      return;
-    }
-    const lost = [...missing, this.reader.have + 1].filter((seq) => this.reader.gone.has(seq));
-    if (lost.length) {
-      this.#fail(new RelayError('lost', `parts ${lost.slice(0, 10)} were lost, and the relay does not keep them any more`));
-      return;
-    }
+    if (now >= this.#lookAt) this.#lookForGaps(now);
+    if (this.#over) return;
     if (this.#unanswered >= TRIES && now >= this.#nudgeAt) {
       this.#fail(new RelayError('lost', this.reader.counts.frames ? 'the relay fell silent' : 'the relay does not answer'));
       return;
     }
-    const asked = this.#gaps.look(missing, now);
-    if (asked.length) {
-      this.resent += asked.length;
-      this.#peer.tell({ event: 'relay.response.missing', id: this.id, missing: asked });
-    }
     this.#nudge(now);
     this.#stir();
     this.#arm();
+  }
+
+  #lookForGaps(now) {
+    this.#lookAt = now + TIMES.look;
+    const { reader } = this;
+    const asked = this.#gaps.look(reader.lacks ? reader.missing() : [], reader.gone, now);
+    const lost = this.#gaps.lost(now);
+    if (lost.length) {
+      this.#fail(new RelayError('lost', lost[0] === -1 ? 'the relay does not know this request any more; was it started anew?'
+        : `parts ${lost.slice(0, 10)} were lost, and the relay does not keep them any more`));
+    } else if (asked.length) {
+      this.resent += asked.length;
+      this.#peer.tell({ event: 'relay.response.missing', id: this.id, missing: asked });
+    }
   }
 
   /** When the request, or the wish for what follows, is to be sent again. */
@@ -338,7 +362,7 @@ export class RelayStream {
   #arm() {
     clearTimeout(this.#timer);
     if (this.#over) return;
-    const due = Math.min(this.#gaps.dueAt, this.#nudgeAt);
+    const due = this.reader.lacks ? Math.min(this.#lookAt, this.#nudgeAt) : this.#nudgeAt;
     this.#timer = setTimeout(() => this.#look(), Math.max(10, due - this.#peer.now()));
   }
 }

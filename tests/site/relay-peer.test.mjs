@@ -4,7 +4,7 @@ import { test } from 'node:test';
 
 import { Gaps, Reader, RelayError, RelayPeer, TIMES } from '../../site/relay-peer.js';
 
-Object.assign(TIMES, { gapFirst: 20, gapMax: 80, quiet: 40, quietMax: 80 });
+Object.assign(TIMES, { gapFirst: 20, gapMax: 80, gapGone: 60, look: 5, quiet: 40, quietMax: 80 });
 const RELAY = 'relay.00';
 
 class Client {
@@ -280,13 +280,37 @@ test('whatever is lost, doubled and overtaken, the reader gives each line once, 
 
 test('gaps are asked for in their time only', () => {
   const gaps = new Gaps();
-  assert.equal(gaps.dueAt, Infinity);
-  assert.deepEqual(gaps.look([5], 0), []);
-  assert.equal(gaps.dueAt, 20);
-  assert.deepEqual(gaps.look([5], 19), []);
-  assert.deepEqual(gaps.look([5, 6], 20), [5]);
-  assert.deepEqual(gaps.look([5, 6], 40), [6]);
-  assert.deepEqual(gaps.look([6], 60), []);
-  assert.deepEqual(gaps.look([], 61), []);
-  assert.equal(gaps.dueAt, Infinity);
+  const none = new Set();
+  assert.deepEqual(gaps.look([5], none, 0), []);
+  assert.deepEqual(gaps.look([5], none, 19), []);
+  assert.deepEqual(gaps.look([5, 6], none, 20), [5]);
+  assert.deepEqual(gaps.look([5, 6], none, 40), [6]);
+  assert.deepEqual(gaps.look([6], none, 60), []);
+  assert.deepEqual(gaps.look([], none, 61), []);
+});
+
+test('what is gone at the relay may still be under way for a while', () => {
+  const gaps = new Gaps();
+  assert.deepEqual(gaps.look([5], new Set([5]), 0), []);
+  assert.deepEqual(gaps.look([5], new Set([5]), 50), []);
+  assert.deepEqual(gaps.lost(TIMES.gapGone - 1), []);
+  assert.deepEqual(gaps.lost(TIMES.gapGone), [5]);
+  gaps.look([], new Set([5]), TIMES.gapGone); // it came after all
+  assert.deepEqual(gaps.lost(TIMES.gapGone), []);
+});
+
+test('one lost line and sixty thousand behind it are asked for as one', () => {
+  const reader = new Reader('x');
+  for (let seq = 2; seq < 60_000; seq += 1) reader.feed({ event: 'relay.response.lines', id: 'x', lines: [{ seq, line: '' }] });
+  assert.deepEqual(reader.missing(), [0, 1]);
+  assert.equal(reader.feed({ event: 'relay.response.lines', id: 'x', lines: [{ seq: 1, line: '' }] }).length, 59_999);
+});
+
+test('a keepalive that names more than the end does, names nothing missing', () => {
+  const reader = new Reader('x');
+  reader.feed({ event: 'relay.response.keepalive', id: 'x', last_seq: 9 });
+  reader.feed({ event: 'relay.response.begin', id: 'x' });
+  reader.feed({ event: 'relay.response.end', id: 'x', ok: true, last_seq: 0 });
+  assert.equal(reader.complete, true);
+  assert.deepEqual(reader.missing(), []);
 });
