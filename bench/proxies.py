@@ -121,12 +121,21 @@ def _warm(parts: Parts, way: Way) -> None:
 
 def _case(parts: Parts, case: Case) -> Rounds:
     rounds: Rounds = {way: [] for way in case.ways}
+    left = {way for way in case.ways if way.peer not in parts.missing}
     for number in range(case.rounds):
         for way in case.order(number):
-            if way.peer not in parts.missing:
+            if way not in left:
+                continue
+            try:
                 figures = parts.put(case.load, way)
-                rounds[way].append(figures)
-                _tell(case, number, way, figures)
+            except ValueError as error:
+                if not way.peer:
+                    raise  # without what it is held against there is no figure at all
+                left.discard(way)  # its rounds stay those of the others' first ones
+                _say(f"{case.key:10} {number + 1}/{case.rounds}  {way.name:12} {error}")
+                continue
+            rounds[way].append(figures)
+            _tell(case, number, way, figures)
     return rounds
 
 

@@ -20,6 +20,7 @@ from farm.health import Health
 from farm.loads import Loads
 from farm.pool import Place
 from farm.service import Service
+from farm.spares import Spares
 from farm.watchdog import Remedy, Sample, Watchdog
 from farm.witness import Counts
 
@@ -56,6 +57,7 @@ class Backend:
         hangs: whether it is silent without working.
         kills: how often its runners were ended because they hung.
         prompt_rate: tokens of a prompt that it reads in a second.
+        spares: connections to it that may be used again.
         well: set while it answers.
         again: set when it has to be brought up again.
     """
@@ -81,6 +83,7 @@ class Backend:
         self.hangs = False
         self.kills = 0
         self.prompt_rate = limits.PROMPT_RATE
+        self.spares = Spares()
         self.well = asyncio.Event()
         self.again = asyncio.Event()
         self._session = session
@@ -146,6 +149,7 @@ class Backend:
     def begins(self) -> None:
         """It is being started; answers of an earlier one count no more."""
         self.phase = Phase.STARTING
+        self.spares.close()
         self._health.gone()
         self.well.clear()
         self.again.clear()
@@ -185,6 +189,7 @@ class Backend:
 
     def _down(self, why: str) -> None:
         self.trouble = why
+        self.spares.close()
         self._health.gone()
         self.well.clear()
         self.place.up = False
@@ -254,6 +259,7 @@ class Backend:
     async def close(self) -> None:
         """End its loads and, if it is ours, itself."""
         await self.loads.close()
+        self.spares.close()
         await self.service.stop()
 
 

@@ -1,6 +1,7 @@
 """A connection to a backend: one answer parsed as it comes, bounded, and its end told from a break.
 
-Knows nothing of what is asked. Made by the `courier`, one for each request.
+Knows nothing of what is asked. Made by the `courier`; carries another request only after an answer that was
+whole, on a connection that both ends mean to keep (`spares`).
 """
 
 from __future__ import annotations
@@ -32,29 +33,43 @@ class Line(asyncio.Protocol):
         complete: the whole answer has come; what stands behind it is nobody's.
         broken: why it will never be complete, or None.
         error: what kept the request from being sent whole, or None.
+        untouched: nothing has come since the request.
     """
 
     def __init__(self, *, bodyless: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._paused = False
+        self._waiting: asyncio.Future[None] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self._transport: asyncio.Transport | None = None
+        self.renew(bodyless=bodyless)
+
+    # -- for `courier` --------------------------------------------------------------------
+
+    def renew(self, *, bodyless: bool) -> None:
+        """Be ready for another answer."""
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.pieces: list[bytes] = []
         self.headed = self.complete = False
+        self.untouched = True
         self.broken: str | None = None
         self.error: BaseException | None = None
         self._bodyless = bodyless
         self._until_end = False
         self._held_b = 0
         self._unframed_b = 0  # since the last byte of the body
-        self._paused = False
-        self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._has_news = False
-        self._waiting: asyncio.Future[None] | None = None
-        self._room = asyncio.Event()
-        self._room.set()
-        self._transport: asyncio.Transport | None = None
+        self._kept = False
+        self._soiled = False  # something came behind the answer
 
-    # -- for `courier` --------------------------------------------------------------------
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may be sent: the answer is whole, read, and nothing stands behind it."""
+        clean = self._kept and not self._soiled and not self.pieces and not self._paused
+        return clean and self.error is None and not self.gone
 
     async def news(self) -> None:
         """Until something has happened since the last time. For one waiter."""
@@ -143,6 +158,7 @@ class Line(asyncio.Protocol):
         """A status line begins; one with a status of 1xx is not yet the answer."""
         if not self.headed:
             self.headers = []
+        self._soiled |= self.complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header. Those behind a body are none: whoever is to read the head has done so."""
@@ -158,8 +174,8 @@ class Line(asyncio.Protocol):
         if status > 599 or names.get(b"transfer-encoding", b"chunked") != b"chunked":
             raise ValueError("nothing that could be handed on")  # stops the parser
         self.status, self.headed = status, True
-        self._until_end = not names.keys() & {b"content-length", b"transfer-encoding"}
         self.complete = self._bodyless or status in {204, 304}
+        self._until_end = not self.complete and not names.keys() & {b"content-length", b"transfer-encoding"}
 
     def on_body(self, body: bytes) -> None:
         """Some of the body."""
@@ -170,12 +186,17 @@ class Line(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The end of the body, or of an answer that is not yet the one."""
-        self.complete = self.complete or self.headed
+        if not self.headed:
+            return
+        self.complete = True
+        self._kept = not (self._bodyless or self._until_end) and self._parser.should_keep_alive()
 
     # -- inside ---------------------------------------------------------------------------
 
     def _read(self, data: bytes) -> None:
+        self.untouched = False
         if self.complete or self.broken is not None:
+            self._soiled = True
             return
         self._unframed_b += len(data)
         try:

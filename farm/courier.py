@@ -1,18 +1,22 @@
 """One HTTP/1.1 request to a backend, and its answer as it comes: chunk by chunk, nothing lost at a break.
 
 The parser is llhttp by `httptools`; client libraries gather chunks, drop what had arrived when a connection
-breaks, or cost more than the rest of the front. One connection for each request: a backend closes idle
-ones when it likes, and a request on such a connection would fail at random. Called by `passage`.
+breaks, or cost more than the rest of the front. Called by `passage`.
+
+A connection that `spares` kept may have been closed by the backend at that very moment: what then breaks
+off at once, before a byte of an answer, is asked again on a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from urllib.parse import urlsplit
 
 from farm import limits
 from farm.backline import BrokeError, Line
+from farm.spares import Spares
 
 Headers = Sequence[tuple[bytes, bytes]]
 _LENGTH = b"Content-Length: %d\r\n\r\n"
@@ -30,11 +34,12 @@ class Answer:
         headers: as the backend wrote them.
     """
 
-    def __init__(self, line: Line, sending: asyncio.Task[None] | None) -> None:
+    def __init__(self, line: Line, sending: asyncio.Task[None] | None, spares: Spares | None) -> None:
         self.status = line.status
         self.headers: list[tuple[bytes, bytes]] = line.headers
         self._line = line
         self._sending = sending
+        self._spares = spares
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of that lower-case name."""
@@ -56,7 +61,12 @@ class Answer:
         return line.take()
 
     def close(self) -> None:
-        """Close the connection now; the backend notices at once."""
+        """Be done with it: an answer that is not whole is cut off, and the backend notices at once."""
+        sent = self._sending is None or self._sending.done()
+        spares, self._spares = self._spares, None
+        if spares is not None and sent and self._line.reusable:
+            spares.give(self._line)
+            return
         if self._sending is not None:
             self._sending.cancel()
         self._line.close()
@@ -70,6 +80,7 @@ async def ask(
     content: bytes | AsyncIterable[bytes] | None,
     *,
     length: int | None = None,
+    spares: Spares | None = None,
 ) -> Answer:
     """Send a request; its answer, once status and headers are there.
 
@@ -80,6 +91,7 @@ async def ask(
         headers: without Host and those about the body's length and the connection.
         content: the body: whole, in pieces, or none.
         length: bytes of a body in pieces, when that is known.
+        spares: connections to that backend that may be used again.
 
     Raises:
         RefusedError: nobody listens there.
@@ -88,25 +100,52 @@ async def ask(
     """
     parts = urlsplit(url)
     assert parts.hostname and parts.port  # noqa: S101,PT018 - the farm's own URLs name both
-    loop = asyncio.get_running_loop()
+    head = [f"{method} {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n".encode("latin-1")]
+    head += [b"%s: %s\r\n" % pair for pair in headers]
+    bodyless = method == "HEAD"
+    # A body in pieces cannot be sent a second time.
+    again = content is None or isinstance(content, bytes)
+    kept = spares.take() if spares is not None and again else None
+    if kept is not None:
+        kept.renew(bodyless=bodyless)
+        answer = await _ask(kept, head, content, length, spares)
+        if answer is not None:
+            return answer
     try:
         async with asyncio.timeout(limits.CONNECT_S):
-            _, line = await loop.create_connection(
-                lambda: Line(bodyless=method == "HEAD"), parts.hostname, parts.port
+            _, line = await asyncio.get_running_loop().create_connection(
+                lambda: Line(bodyless=bodyless), parts.hostname, parts.port
             )
     except (OSError, TimeoutError) as error:
         raise RefusedError(url) from error
-    head = [f"{method} {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n".encode("latin-1")]
-    head += [b"%s: %s\r\n" % pair for pair in headers]
-    sending = _begin(line, head, content, length)
+    fresh = await _ask(line, head, content, length, spares, fresh=True)
+    assert fresh is not None  # noqa: S101 - a new connection that breaks off raises
+    return fresh
+
+
+async def _ask(
+    line: Line,
+    head: list[bytes],
+    content: bytes | AsyncIterable[bytes] | None,
+    length: int | None,
+    spares: Spares | None,
+    *,
+    fresh: bool = False,
+) -> Answer | None:
+    """The answer on that connection; None where a kept one turns out to be closed."""
+    began = time.monotonic()
+    sending = _begin(line, [*head], content, length)
     try:
         await _headed(line)
-    except BaseException:
+    except BaseException as error:
         if sending is not None:
             sending.cancel()
         line.close()
+        stale = not fresh and line.untouched and time.monotonic() - began < limits.STALE_S
+        if stale and isinstance(error, BrokeError):
+            return None
         raise
-    return Answer(line, sending)
+    return Answer(line, sending, spares)
 
 
 def _begin(

@@ -51,6 +51,7 @@ class Passage:
             to_backend(exchange.headers),
             content,
             length=int(told) if told is not None and told.isdigit() else None,
+            spares=backend.spares,
         )
 
     async def give(

@@ -17,7 +17,7 @@ from farm import limits
 from farm.rooms import Rooms
 
 REQUEST_LINE = re.compile(rb"^[A-Za-z]+ +\S+ +HTTP/\d", re.MULTILINE)
-WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"  # one request a connection
 
 
 @dataclass
