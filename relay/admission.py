@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from relay.rights import Rights
 from wire import limits
 from wire.errors import busy
 
@@ -33,6 +34,7 @@ class Admission:
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
+        self._own: dict[bytes, int] = {}
         self._running: dict[int, bytes] = {}
         self._waiting: dict[int, bytes] = {}
         self._per_key: Counter[bytes] = Counter()
@@ -48,20 +50,29 @@ class Admission:
         """Requests in the queue."""
         return len(self._waiting)
 
-    def admit(self, tag: int, key: bytes) -> bool:
+    def admit(self, tag: int, key: bytes, rights: Rights = Rights()) -> bool:  # noqa: B008 - a frozen value
         """True: start it now; False: it waits.
+
+        Args:
+            tag: of the request.
+            key: of its peer.
+            rights: the peer's; of its share and the common one the smaller counts.
 
         Raises:
             PeerFault: "busy", if there is no room to wait either.
         """
+        self._set_share(key, rights.running)
         if not self._waiting_before(key) and self._fits(key):
             self._start(tag, key)
             return True
         mine = sum(1 for other in self._waiting.values() if other == key)
         if len(self._waiting) >= self._shares.queue:
-            raise busy("the relay's queue is full; ask again later", limits.RETRY_AFTER_MS)
-        if mine >= max(1, self._shares.queue // 2):
-            raise busy("too many requests of this key wait already", limits.RETRY_AFTER_MS)
+            raise busy("the relay's queue is full; ask again later", limits.RETRY_AFTER_MS, scope="queue")
+        most = max(1, self._shares.queue // 2)
+        if mine >= (most if rights.queued is None else min(most, rights.queued)):
+            raise busy(
+                "too many requests of this key wait already", limits.RETRY_AFTER_MS, scope="peer_queue"
+            )
         self._waiting[tag] = key
         self.peak_waiting = max(self.peak_waiting, len(self._waiting))
         return False
@@ -95,11 +106,24 @@ class Admission:
 
     def _waiting_before(self, key: bytes) -> bool:
         return any(
-            other == key or self._per_key[other] < self._shares.per_peer for other in self._waiting.values()
+            other == key or self._per_key[other] < self._share(other) for other in self._waiting.values()
         )
 
     def _fits(self, key: bytes) -> bool:
-        return len(self._running) < self._shares.workers and self._per_key[key] < self._shares.per_peer
+        return len(self._running) < self._shares.workers and self._per_key[key] < self._share(key)
+
+    def _share(self, key: bytes) -> int:
+        return min(self._own.get(key, self._shares.per_peer), self._shares.per_peer)
+
+    def _set_share(self, key: bytes, running: int | None) -> None:
+        """Remember a key's own share while it has requests here."""
+        if running is not None:
+            self._own[key] = running
+        else:
+            self._own.pop(key, None)
+        if len(self._own) > limits.LISTENERS_MAX:
+            there = {*self._running.values(), *self._waiting.values(), key}
+            self._own = {one: share for one, share in self._own.items() if one in there}
 
     def _start(self, tag: int, key: bytes) -> None:
         self._running[tag] = key

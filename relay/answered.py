@@ -48,7 +48,7 @@ class Answered:
     def keep(self, name: Name, outs: Iterable[Out]) -> None:
         """These frames were sent."""
         for out in outs:
-            if out.number is not None:
+            if out.kept:
                 self.retained.keep(name, out.first, out.last, out.text)
 
     def ended(self, name: Name, request: bytes, fault: Fault | None, now: float) -> None:

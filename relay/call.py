@@ -31,7 +31,7 @@ class Call:
         self.head: Any = None
         self._socket: socket.socket | None = None
         self._aborted = False
-        self._paused = False
+        self._paused = self._held = False
         self._ahead = 0
         self._changed = threading.Condition()
 
@@ -63,6 +63,12 @@ class Call:
             self._paused = paused
             self._changed.notify_all()
 
+    def hold(self, *, held: bool) -> None:
+        """The same for this request alone."""
+        with self._changed:
+            self._held = held
+            self._changed.notify_all()
+
     def taken(self) -> None:
         """The loop took one read's bytes."""
         with self._changed:
@@ -72,7 +78,7 @@ class Call:
     def may_read(self) -> bool:
         """Wait until there is room for another read; False if the request was aborted."""
         with self._changed:
-            self._changed.wait_for(lambda: self._aborted or (not self._paused and self._ahead < _POSTS_AHEAD))
+            self._changed.wait_for(lambda: self._aborted or self._has_room())
             self._ahead += 1
             return not self._aborted
 
@@ -80,6 +86,9 @@ class Call:
     def aborted(self) -> bool:
         """Whether `abort` was called."""
         return self._aborted
+
+    def _has_room(self) -> bool:
+        return not (self._paused or self._held) and self._ahead < _POSTS_AHEAD
 
     def _shut(self) -> None:
         if self._socket is not None:

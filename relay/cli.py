@@ -13,16 +13,17 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from relay import keyfile, settings
+from relay import keyfile, rights, settings
 from relay.admission import Shares
 from relay.commands import Note
 from relay.engine import Engine
-from relay.exchange import Manner
 from relay.journal import Journal
+from relay.manner import Manner
 from relay.nkn import MultiClient
 from relay.policy import Policy
 from relay.pump import Pump
@@ -102,7 +103,8 @@ async def _serve(chosen: settings.Settings, journal: Journal) -> int:
         rpc_server_addr=chosen.nkn_rpc_addr,
         seed_ws_addr=chosen.nkn_bridge_seed_ws,
     )
-    pump = Pump(_engine(chosen, client.addr), client, chosen.relay_workers, journal.note)
+    engine = _engine(chosen, client.addr)
+    pump = Pump(engine, client, chosen.relay_workers, journal.note)
     client.on_connect(lambda node: journal.link("connected", node))
     client.on_disconnect(lambda reason: journal.link("lost", reason))
     client.on_connect_failed(lambda reason: journal.link("failed", reason))
@@ -110,6 +112,8 @@ async def _serve(chosen: settings.Settings, journal: Journal) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    if chosen.relay_policy and hasattr(signal, "SIGHUP"):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, engine, chosen)
     client.start()
     ready = asyncio.create_task(client.wait_connected())
     stopping = asyncio.create_task(stopped.wait())
@@ -130,6 +134,30 @@ def _counts(statistics: Mapping[str, Any]) -> dict[str, Any]:
     return {name: count for name, count in statistics.items() if name != "nkn"} | nkn
 
 
+def _register(chosen: settings.Settings) -> rights.Register:
+    """What the owner's file says of each key; without a file all are alike."""
+    if not chosen.relay_policy:
+        return rights.Register()
+    try:
+        text = Path(chosen.relay_policy).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        fault = SettingsFault("RELAY_POLICY", f"{chosen.relay_policy} cannot be read: {reason}")
+        raise ExceptionGroup("policy", [fault]) from error
+    return rights.parse(text, frozenset(chosen.relay_targets))
+
+
+def _reload(engine: Engine, chosen: settings.Settings) -> None:
+    """Read the owner's file again, for SIGHUP; with mistakes in it everything stays as it was."""
+    try:
+        engine.policy = replace(engine.policy, register=_register(chosen))
+    except ExceptionGroup as group:
+        _wrong([fault for fault in group.exceptions if isinstance(fault, SettingsFault)])
+        print("the rights of peers stay as they were", file=sys.stderr)
+    else:
+        print(f"read {chosen.relay_policy}: the rights of peers are as it says", file=sys.stderr)
+
+
 def _engine(chosen: settings.Settings, address: str) -> Engine:
     import time
 
@@ -140,6 +168,7 @@ def _engine(chosen: settings.Settings, address: str) -> Engine:
             allow_admin=chosen.relay_allow_admin,
             verify_default=chosen.relay_verify_default,
             allow_unverified=chosen.relay_allow_unverified,
+            register=_register(chosen),
         ),
         Shares(chosen.relay_workers, chosen.relay_peer_streams, chosen.relay_queue),
         Manner(chosen.relay_keepalive_s, chosen.relay_max_body_b, time.time() - time.monotonic()),

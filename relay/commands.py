@@ -63,6 +63,14 @@ class Gather:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Read no further from the upstream of a request, or go on."""
+
+    tag: int
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """Ask every target whether it answers."""
 
@@ -77,4 +85,4 @@ class Note:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-Command = Send | Start | Abort | Gather | Probe | Note
+Command = Send | Start | Abort | Gather | Hold | Probe | Note

@@ -1,4 +1,4 @@
-"""All exchanges of one relay: events in, commands out.
+"""The whole relay on paper: what peers say and what happens in, commands out.
 
 The one place that knows peers, admission and exchanges together. Pure: no clock, thread, socket or
 logger, so that the whole relay can be run on paper. Owned by `pump`, which alone calls it.
@@ -8,31 +8,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from relay import frames
+from relay import events, frames
 from relay.admission import Admission, Shares
 from relay.answered import Answered, fingerprint
-from relay.commands import Abort, Command, Effort, Gather, Note, Send, Start
-from relay.exchange import Exchange, Manner, Out
+from relay.commands import Command, Effort, Note, Send
+from relay.exchange import Exchange
 from relay.inquiry import Inquiry
-from relay.policy import Policy
+from relay.manner import Manner
+from relay.policy import Policy, UpstreamRequest
+from relay.quotas import Quotas
 from relay.retained import Name
+from relay.rights import Rights
+from relay.runs import Runs
 from relay.station import Station
+from relay.uploads import Lost, Uploads
 from wire import redact
-from wire.deadlines import Deadlines
-from wire.errors import Fault, bad_request, cancelled, internal, replayed, shutdown
-
-
-@dataclass(slots=True)
-class _Running:
-    exchange: Exchange
-    dest: str
-    name: Name
-    fingerprint: bytes
-    busy: bool = False
-    lazy: bool = False
+from wire.errors import Fault, bad_request, cancelled, replayed, shutdown
 
 
 class Engine:
@@ -49,10 +43,10 @@ class Engine:
         self._manner = manner
         self._inquiry = Inquiry(policy, shares, manner, station)
         self._admission = Admission(shares)
-        self._exchanges: dict[int, _Running] = {}
-        self._due: Deadlines[int] = Deadlines()
-        self._by_id: dict[Name, int] = {}
         self._answered = Answered(self.counts)
+        self._runs = Runs(self._admission, self._answered, self.counts, self._used)
+        self._uploads = Uploads()
+        self._quotas = Quotas()
         self._tags = 0
         self._stopping = False
 
@@ -63,8 +57,8 @@ class Engine:
         if not self.policy.knows(key):
             return self._drop("stranger", src)
         try:
-            event = frames.read(data)
-        except frames.NotAnEvent as reason:
+            event = events.read(data)
+        except events.NotAnEvent as reason:
             return self._drop(str(reason), src)
         self.counts[f"event_{event.kind}"] += 1
         return _HANDLERS[event.kind](self, src, (key, event.id), event, now)
@@ -72,35 +66,27 @@ class Engine:
     def head(self, tag: int, status: int, headers: Mapping[str, str], now: float) -> list[Command]:
         """The upstream answered."""
         note = Note("head", {"tag": tag, "status": status})
-        return [note, *self._on(tag, lambda exchange: exchange.head(status, dict(headers), now), now)]
+        return [note, *self._runs.on(tag, lambda exchange: exchange.head(status, dict(headers), now), now)]
 
     def data(self, tag: int, data: bytes, now: float) -> list[Command]:
         """Bytes of the upstream's body."""
-        return self._on(tag, lambda exchange: exchange.data(data, now), now)
+        return self._runs.on(tag, lambda exchange: exchange.data(data, now), now)
 
     def eof(self, tag: int, now: float) -> list[Command]:
         """The upstream's body is complete."""
-        return self._on(tag, lambda exchange: exchange.eof(now), now)
+        return self._runs.on(tag, lambda exchange: exchange.eof(now), now)
 
     def failed(self, tag: int, fault: Fault, now: float) -> list[Command]:
         """The upstream refused or broke off."""
-        return self._on(tag, lambda exchange: exchange.fail(fault, now), now)
+        return self._runs.on(tag, lambda exchange: exchange.fail(fault, now), now)
 
     def closed(self, tag: int, now: float) -> list[Command]:
         """The worker of this request is free again."""
-        self._admission.release(tag)
-        commands: list[Command] = []
-        running = self._exchanges.get(tag)
-        if running is not None:
-            running.busy = False
-            if not running.exchange.ended:
-                commands += self.failed(tag, internal("the worker ended without a result"), now)
-            self._exchanges.pop(tag, None)
-        return [*commands, *self._start_next(now)]
+        return self._runs.closed(tag, now)
 
     def acknowledged(self, tag: int, number: int, now: float) -> list[Command]:
         """A peer has a frame."""
-        return self._on(tag, lambda exchange: exchange.acknowledged(number, now), now)
+        return self._runs.acknowledged(tag, number, now)
 
     def probed(self, services: Sequence[dict[str, Any]], now: float) -> list[Command]:
         """Every target was asked; each service is {name, ok, detail}."""
@@ -108,26 +94,25 @@ class Engine:
 
     def advance(self, now: float) -> list[Command]:
         """Whatever the time that passed asks for."""
-        commands: list[Command] = []
         self._answered.retained.advance(now)
-        for tag in list(self._due.take(now)):
-            running = self._exchanges[tag]
-            position = self._admission.position(tag)
-            commands += self._outs(tag, running, running.exchange.advance(now, position), now)
+        commands = self._runs.advance(now)
+        for news in self._uploads.advance(now):
+            if isinstance(news, Lost):
+                commands += self._refuse(news.src, news.name, events.stream_mode(news.req), news.fault)
+            else:
+                text = frames.upload_missing(news.name[1], news.upload, news.missing)
+                commands.append(Send(news.src, text))
         return commands
 
     def due_at(self) -> float | None:
         """When `advance` has something to do."""
-        times = [at for at in (self._due.earliest(), self._answered.retained.due_at()) if at is not None]
-        return min(times, default=None)
+        wanted = (self._runs.due_at(), self._answered.retained.due_at(), self._uploads.due_at())
+        return min((at for at in wanted if at is not None), default=None)
 
     def stop(self, now: float) -> list[Command]:
         """Refuse what comes and end what runs."""
         self._stopping = True
-        commands: list[Command] = []
-        for tag in list(self._exchanges):
-            commands += self._on(tag, lambda exchange: exchange.fail(shutdown(), now), now)
-        return commands
+        return self._runs.stop(now)
 
     def statistics(self) -> dict[str, Any]:
         """A snapshot for people and metrics."""
@@ -136,150 +121,121 @@ class Engine:
             "running": self._admission.running,
             "waiting": self._admission.waiting,
             "peak_waiting": self._admission.peak_waiting,
+            "uploads": len(self._uploads),
+            "uploads_b": self._uploads.size,
             **self._answered.retained.statistics(),
         }
 
     # -- what peers ask -----------------------------------------------------------------
 
-    def _inquire(self, src: str, _name: Name, event: frames.Event, now: float) -> list[Command]:
+    def _inquire(self, src: str, _name: Name, event: events.Event, now: float) -> list[Command]:
         answers = self._inquiry.answer(src, event, now)
         return self._drop("health_queue_full", src) if answers is None else answers
 
-    def _cancel(self, src: str, name: Name, _event: frames.Event, now: float) -> list[Command]:
-        tag = self._by_id.get(name)
+    def _cancel(self, src: str, name: Name, _event: events.Event, now: float) -> list[Command]:
+        self._uploads.forget(name)
+        tag = self._runs.tag(name)
         if tag is None:
             return self._drop("cancel_of_unknown_id", src)
-        return self._on(tag, lambda exchange: exchange.fail(cancelled(), now), now)
+        return self._runs.on(tag, lambda exchange: exchange.fail(cancelled(), now), now)
 
-    def _missing(self, src: str, name: Name, event: frames.Event, now: float) -> list[Command]:
-        running = self._live(name)
-        sent = [seq for seq in event.missing if running is None or running.exchange.has_sent(seq)]
+    def _ack(self, src: str, name: Name, event: events.Event, now: float) -> list[Command]:
+        tag = self._runs.tag(name)
+        if tag is None:
+            return []  # it ended meanwhile
+        self._runs.listens(src)
+        return self._runs.on(tag, lambda exchange: exchange.reached(event.seq, now), now)
+
+    def _missing(self, src: str, name: Name, event: events.Event, now: float) -> list[Command]:
+        run = self._runs.named(name)
+        if run is not None:
+            run.exchange.heard(now)
+        sent = [seq for seq in event.missing if run is None or run.exchange.has_sent(seq)]
         return self._answered.missing(src, name, sent, now)
 
-    def _resume(self, src: str, name: Name, event: frames.Event, now: float) -> list[Command]:
+    def _resume(self, src: str, name: Name, event: events.Event, now: float) -> list[Command]:
         """The peer was away: it gets what it lacks, and what comes from now on goes to where it is."""
-        running = self._live(name)
-        commands = self._answered.after(src, name, event.have, now, running=running is not None)
-        if running is not None:
-            running.dest = src
-            if running.exchange.request.stream.wanted:
-                alive = running.exchange.alive(now, self._admission.position(self._by_id[name]))
-                commands.append(Send(src, alive.text))
-        return commands
+        tag = self._runs.tag(name)
+        commands = self._answered.after(src, name, event.have, now, running=tag is not None)
+        return commands if tag is None else [*commands, *self._runs.moved(tag, src, now)]
 
-    def _http(self, src: str, name: Name, event: frames.Event, now: float) -> list[Command]:
-        stream = frames.stream_mode(event.req)
+    def _upload(self, src: str, name: Name, event: events.Event, now: float) -> list[Command]:
+        """A request in pieces; the last of them makes it a request as any other."""
+        if self._first(name, now) is not None:
+            return self._drop("upload_repeated", src)
+        try:
+            if event.fault is not None:
+                raise event.fault
+            if event.id is None:
+                raise bad_request("id is missing; every request needs one of its own")
+            whole = self._uploads.take(src, name, event.part, now)
+        except Fault as fault:
+            return self._refuse(src, name, events.stream_mode(event.part.req or {}), fault)
+        if whole is None:
+            return []
+        return self._ask(src, name, replace(event, kind="http", req=whole.req, body=whole.body), now)
+
+    def _ask(self, src: str, name: Name, event: events.Event, now: float) -> list[Command]:
+        stream = events.stream_mode(event.req)
         try:
             if (first := self._first(name, now)) is not None:
                 return self._repeated(src, name, event, first, now)
             tag = self._tags = self._tags + 1
-            exchange = self._admit(tag, name, event, stream, now)
+            exchange = self._admit(tag, src, name, event, now)
         except Fault as fault:
-            return self._refuse(src, event, stream, fault)
-        running = self._exchanges[tag] = _Running(exchange, src, name, fingerprint(exchange.request))
-        self._settle(tag, running)
-        self._by_id[name] = tag
-        self._answered.retained.forget(name)
+            return self._refuse(src, name, stream, fault)
         request = exchange.request
         note = Note("request", {"tag": tag, "peer": redact.key(src), "method": request.method,
                                 "path": redact.path(request.path), "service": request.service})  # fmt: skip
-        return [note, *self._start(tag, now)] if self._admission.position(tag) is None else [note]
+        return [note, *self._runs.open(tag, src, name, exchange, now)]
 
-    def _repeated(self, src: str, name: Name, event: frames.Event, first: bytes, now: float) -> list[Command]:
+    def _repeated(self, src: str, name: Name, event: events.Event, first: bytes, now: float) -> list[Command]:
         """A known id is never executed again; the same request is answered with what was sent already."""
-        running = name in self._by_id
-        if self._is_same(event, first) and (running or self._answered.retained.knows(name)):
+        running = self._runs.tag(name) is not None
+        if self._is_same(name, event, first) and (running or self._answered.retained.knows(name)):
             self.counts["repeated"] += 1
             return self._resume(src, name, replace(event, have=0), now)
         if running:  # a refusal would look like its end
             return self._drop("id_of_another_request", src)
         raise replayed("a request of this id was answered already; a new one needs a new id")
 
-    def _admit(
-        self, tag: int, name: Name, event: frames.Event, stream: frames.StreamMode, now: float
-    ) -> Exchange:
+    def _admit(self, tag: int, src: str, name: Name, event: events.Event, now: float) -> Exchange:
         if event.fault is not None:
             raise event.fault
         if event.id is None:
             raise bad_request("id is missing; every request needs one of its own")
         if self._stopping:
             raise shutdown()
-        request = self.policy.judge(event.req, stream)
-        self._admission.admit(tag, name[0])
-        return Exchange(event.id, request, self._manner, now)
+        rights = self.policy.rights(name[0]) or Rights()
+        request = self._judge(name, event)
+        self._quotas.check(name[0], rights, now)
+        self._admission.admit(tag, name[0], rights)
+        self._quotas.begun(name[0], rights)
+        return Exchange(event.id, request, self._manner, now, answers=self._runs.is_listener(src))
 
     # -- inside -------------------------------------------------------------------------
 
-    def _live(self, name: Name) -> _Running | None:
-        return self._exchanges.get(self._by_id.get(name, 0))
+    def _judge(self, name: Name, event: events.Event) -> UpstreamRequest:
+        rights = self.policy.rights(name[0]) or Rights()
+        return self.policy.judge(event.req, events.stream_mode(event.req), event.body, rights)
+
+    def _used(self, key: bytes, tokens: int) -> None:
+        self._quotas.used(key, self.policy.rights(key) or Rights(), tokens)
 
     def _first(self, name: Name, now: float) -> bytes | None:
         """The fingerprint of the request that has this name already."""
-        running = self._live(name)
-        return running.fingerprint if running else self._answered.which(name, now)
+        run = self._runs.named(name)
+        return run.fingerprint if run else self._answered.which(name, now)
 
-    def _is_same(self, event: frames.Event, first: bytes) -> bool:
+    def _is_same(self, name: Name, event: events.Event, first: bytes) -> bool:
         try:
-            return fingerprint(self.policy.judge(event.req, frames.stream_mode(event.req))) == first
+            return fingerprint(self._judge(name, event)) == first
         except Fault:
             return False
 
-    def _on(self, tag: int, event: Callable[[Exchange], list[Out]], now: float) -> list[Command]:
-        running = self._exchanges.get(tag)
-        if running is None or running.exchange.ended:
-            return []
-        return self._outs(tag, running, event(running.exchange), now)
-
-    def _outs(self, tag: int, running: _Running, outs: Sequence[Out], now: float) -> list[Command]:
-        self._settle(tag, running)
-        self._answered.keep(running.name, outs)
-        commands: list[Command] = [Send(running.dest, out.text, tag, out.number, out.effort) for out in outs]
-        if running.lazy is not running.exchange.gathering:
-            running.lazy = not running.lazy
-            commands.append(Gather(tag, running.lazy))
-        if running.exchange.ended:
-            commands += self._ended(tag, running, now)
-        return commands
-
-    def _settle(self, tag: int, running: _Running) -> None:
-        """Note when it is due, after whatever happened to it."""
-        due = running.exchange.due_at()
-        if due is None:
-            self._due.drop(tag)
-        else:
-            self._due.set(tag, due)
-
-    def _ended(self, tag: int, running: _Running, now: float) -> list[Command]:
-        fault = running.exchange.fault
-        self._by_id.pop(running.name, None)
-        self._answered.ended(running.name, running.fingerprint, fault, now)
-        self.counts["ended_ok" if fault is None else f"ended_{fault.code}"] += 1
-        note = Note("end", {"tag": tag, "code": fault.code if fault else "ok"})
-        if running.busy:
-            # Its worker reports when it is free; only then is the slot.
-            return [note, Abort(tag)]
-        del self._exchanges[tag]
-        self._admission.withdraw(tag)
-        return [note]
-
-    def _start(self, tag: int, now: float) -> list[Command]:
-        running = self._exchanges[tag]
-        running.busy = True
-        running.exchange.start(now)
-        self._settle(tag, running)
-        return [Start(tag, running.exchange.request)]
-
-    def _start_next(self, now: float) -> list[Command]:
-        commands: list[Command] = []
-        while (tag := self._admission.next()) is not None:
-            commands += self._start(tag, now)
-        return commands
-
-    def _refuse(
-        self, src: str, event: frames.Event, stream: frames.StreamMode, fault: Fault
-    ) -> list[Command]:
+    def _refuse(self, src: str, name: Name, stream: events.StreamMode, fault: Fault) -> list[Command]:
         self.counts[f"refused_{fault.code}"] += 1
-        text = frames.refusal(event.id, fault, stream)
+        text = frames.refusal(name[1], fault, stream)
         note = Note(
             "refused", {"peer": redact.key(src), "code": fault.code, "why": redact.printable(fault.detail)}
         )
@@ -290,11 +246,13 @@ class Engine:
         return [Note("dropped", {"peer": redact.key(src), "reason": reason})]
 
 
-_Handler = Callable[[Engine, str, Name, frames.Event, float], list[Command]]
+_Handler = Callable[[Engine, str, Name, events.Event, float], list[Command]]
 _HANDLERS: dict[str, _Handler] = {
     **dict.fromkeys(("ping", "info", "health"), Engine._inquire),  # noqa: SLF001 - the table is part of it
+    "ack": Engine._ack,  # noqa: SLF001
     "cancel": Engine._cancel,  # noqa: SLF001
-    "http": Engine._http,  # noqa: SLF001
+    "http": Engine._ask,  # noqa: SLF001
     "missing": Engine._missing,  # noqa: SLF001
     "resume": Engine._resume,  # noqa: SLF001
+    "upload": Engine._upload,  # noqa: SLF001
 }

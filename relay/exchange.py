@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from relay import frames
+from relay import events, frames
 from relay.commands import Effort
+from relay.hearing import Hearing
+from relay.manner import Manner
 from relay.outflow import Frame, Outflow
+from relay.patience import Patience
 from relay.policy import UpstreamRequest
-from wire import limits
 from wire.endmark import NEEDS_MARK
-from wire.errors import Fault, busy, cut, timed_out, upstream_broke, upstream_status
+from wire.errors import Fault, cut, peer_gone, upstream_broke, upstream_status
 
 
 class Phase(Enum):
@@ -46,10 +48,11 @@ class Out:
 
     Attributes:
         text: the event.
-        number: counts the frames whose acknowledgement clocks the batches; None for those that do not.
+        number: counts the frames whose acknowledgement is waited for; None for others.
         effort: how much is done for it to arrive.
         first: the lowest `seq` in it; 0 for begin, −1 for the last frame.
         last: the highest.
+        kept: whether the peer may ask for it again.
     """
 
     text: str
@@ -57,21 +60,7 @@ class Out:
     effort: Effort = Effort.ONCE
     first: int = 0
     last: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How the owner wants exchanges to behave.
-
-    Attributes:
-        keepalive_s: longest silence of a stream.
-        max_body_b: where an answer that is not streamed is cut.
-        epoch_s: what to add to `now` to get seconds since 1970.
-    """
-
-    keepalive_s: float = limits.KEEPALIVE_S
-    max_body_b: int = limits.MAX_BODY_B
-    epoch_s: float = 0.0
+    kept: bool = True
 
 
 class Exchange:
@@ -84,24 +73,24 @@ class Exchange:
 
     def __init__(
         self,
-        identifier: frames.RequestId,
+        identifier: events.RequestId,
         request: UpstreamRequest,
         manner: Manner,
         now: float,
         *,
-        batch_ms: int = limits.BATCH_MS,
+        answers: bool = False,
     ) -> None:
         self.identifier = identifier
         self.request = request
         self.phase = Phase.QUEUED
         self.fault: Fault | None = None
         self._manner = manner
-        self._began_at = self._moved_at = self._sent_at = now
+        self._patience = Patience(now, request.timeout_s, manner.keepalive_s)
         self._status = 0
         self._headers: dict[str, str] = {}
         self._needs_mark = False
-        self._batch_ms = batch_ms
-        self._outflow = Outflow(identifier, batch_ms, of_lines=False)
+        self._outflow = Outflow(identifier, request.batch_ms, of_lines=False)
+        self._hearing = Hearing(now, answers=answers, gone_s=manner.gone_s)
         self._body = bytearray()
         self._number = 0
 
@@ -115,6 +104,16 @@ class Exchange:
         """Whether bytes that come now would only be held, so that they may wait until `due_at`."""
         return self.phase is Phase.GENERATING and self._outflow.gathering
 
+    @property
+    def holding(self) -> bool:
+        """Whether its upstream is not to be read on: the peer is slow."""
+        return self._hearing.holding and not self.ended
+
+    @property
+    def tokens(self) -> int:
+        """What the upstream said it took, else a token for each line."""
+        return self._outflow.mark.tokens or (self._outflow.lines if self._needs_mark else 0)
+
     def has_sent(self, seq: int) -> bool:
         """Whether a frame with that number was made; what comes yet is not lost."""
         if self.phase is Phase.GENERATING:
@@ -124,7 +123,7 @@ class Exchange:
     def start(self, now: float) -> None:
         """A worker took it."""
         if self._move("start"):
-            self._moved_at = now
+            self._patience.moved(now)
 
     def head(self, status: int, headers: dict[str, str], now: float) -> list[Out]:
         """Status and headers came from the upstream."""
@@ -133,14 +132,14 @@ class Exchange:
         self._status, self._headers = status, headers
         if self.phase is Phase.COLLECTING:
             return []
-        self._moved_at = now
+        self._patience.moved(now)
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         of_lines = content_type in _LINE_TYPES
         # An answer without a content type is one whose head was cut.
         streams = of_lines or not content_type
         self._needs_mark = streams and status < 400 and self.request.path in NEEDS_MARK
         of_lines |= self.request.stream.lines
-        self._outflow = Outflow(self.identifier, self._batch_ms, of_lines=of_lines)
+        self._outflow = Outflow(self.identifier, self.request.batch_ms, of_lines=of_lines)
         return [self._out(Frame(frames.begin(self.identifier, status, headers, self._ts(now)), 0, 0), now)]
 
     def data(self, data: bytes, now: float) -> list[Out]:
@@ -149,7 +148,7 @@ class Exchange:
             return []
         if self.phase is Phase.COLLECTING:
             return self._collect(data, now)
-        self._moved_at = now
+        self._patience.moved(now)
         try:
             return self._number_all(self._outflow.feed(data, self._ts(now), now), now)
         except Fault as fault:
@@ -165,6 +164,8 @@ class Exchange:
             return self.fail(fault, now)
         if self._needs_mark and not self._outflow.mark.done:
             return [*outs, *self.fail(upstream_broke("the stream ended without its end mark"), now)]
+        if self.phase is Phase.COLLECTING:
+            self._outflow.mark.feed(bytes(self._body))
         self._move("eof")
         if self._status >= 400 and self.request.stream.wanted:
             self.fault = upstream_status(self._status)
@@ -179,39 +180,59 @@ class Exchange:
 
     def acknowledged(self, number: int, now: float) -> list[Out]:
         """The peer has frame `number`."""
+        self._hearing.acknowledged(number, now)
+        self._weigh(now)
         if number < self._number:
             return []
         self._outflow.acknowledged()
         return self.advance(now)
 
+    def reached(self, seq: int, now: float) -> list[Out]:
+        """The peer says that it has everything up to `seq`."""
+        self._hearing.reached(seq, now)
+        self._weigh(now)
+        if seq < self._outflow.framed:
+            return []
+        self._outflow.acknowledged()
+        return self.advance(now)
+
+    def heard(self, now: float, *, moved: bool = False) -> None:
+        """The peer said something about this request, perhaps from another place."""
+        (self._hearing.moved if moved else self._hearing.heard)(now)
+        self._weigh(now)
+
     def advance(self, now: float, position: int | None = None) -> list[Out]:
         """What is due: gathered lines, a keepalive, a time-out."""
         if self.ended:
             return []
-        if now >= self._deadline():
-            return self.fail(self._late(), now)
-        silent = self.request.stream.wanted and now >= self._sent_at + self._manner.keepalive_s
+        queued = self.phase is Phase.QUEUED
+        if now >= self._patience.deadline(queued=queued):
+            begun = self.phase is Phase.GENERATING
+            return self.fail(self._patience.late(queued=queued, begun=begun), now)
+        gone_at = self._hearing.gone_at()
+        if gone_at is not None and now >= gone_at:
+            return self.fail(peer_gone(self._hearing.gone_s), now)
+        silent = self.request.stream.wanted and now >= self._patience.beat_at()
         # Lines that wait are a better sign of life than a keepalive, which would name them as sent.
         outs = self._number_all(self._outflow.advance(now, flush=silent), now)
         if silent and not outs:
-            outs.append(self.alive(now, position))
-            self._sent_at = now
+            outs.append(self._out(Frame(self.alive(now, position), 0, self._outflow.framed), now, kept=False))
         return outs
 
-    def alive(self, now: float, position: int | None = None) -> Out:
+    def alive(self, now: float, position: int | None = None) -> str:
         """A keepalive: how far the stream is, so that a peer sees what it lacks."""
         state = self.phase.value
-        return Out(frames.keepalive(self.identifier, self._ts(now), self._outflow.framed, state, position))
+        return frames.keepalive(self.identifier, self._ts(now), self._outflow.framed, state, position)
 
     def due_at(self) -> float | None:
         """When `advance` has something to do; None once ended."""
         if self.ended:
             return None
-        times = [self._deadline()]
+        times = [self._patience.deadline(queued=self.phase is Phase.QUEUED)]
         if self.request.stream.wanted:
-            times.append(self._sent_at + self._manner.keepalive_s)
-        batch = self._outflow.due_at()
-        return min(times) if batch is None else min(*times, batch)
+            times.append(self._patience.beat_at())
+        times += [at for at in (self._outflow.due_at(), self._hearing.gone_at()) if at is not None]
+        return min(times)
 
     # -- inside -------------------------------------------------------------------------
 
@@ -222,18 +243,8 @@ class Exchange:
         self.phase = next_phase
         return True
 
-    def _deadline(self) -> float:
-        if self.phase is Phase.QUEUED:
-            return self._began_at + limits.QUEUE_WAIT_S
-        return self._moved_at + self.request.timeout_s
-
-    def _late(self) -> Fault:
-        seconds = f"{self.request.timeout_s:g} s"
-        if self.phase is Phase.QUEUED:
-            return busy(f"no worker became free within {limits.QUEUE_WAIT_S:g} s", limits.RETRY_AFTER_MS)
-        if self.phase is Phase.GENERATING:
-            return timed_out(f"the upstream sent nothing for {seconds}; a larger timeout_ms waits longer")
-        return timed_out(f"the upstream did not answer within {seconds}; a larger timeout_ms waits longer")
+    def _weigh(self, now: float) -> None:
+        self._patience.hold(now, held=self._hearing.holding)
 
     def _collect(self, data: bytes, now: float) -> list[Out]:
         room = self._manner.max_body_b - len(self._body)
@@ -262,7 +273,7 @@ class Exchange:
             eot_seen=self._outflow.mark.eot,
             done_seen=self._outflow.mark.done,
             truncated=self._truncated(),
-            t_ms=round((now - self._began_at) * 1000),
+            t_ms=round((now - self._patience.began_at) * 1000),
         )
 
     def _truncated(self) -> bool:
@@ -272,10 +283,12 @@ class Exchange:
     def _number_all(self, made: list[Frame], now: float) -> list[Out]:
         return [self._out(frame, now, Effort.LEAN) for frame in made]
 
-    def _out(self, frame: Frame, now: float, effort: Effort = Effort.SURE) -> Out:
-        self._sent_at = now
+    def _out(self, frame: Frame, now: float, effort: Effort = Effort.SURE, *, kept: bool = True) -> Out:
+        self._patience.spoke(now)
         self._number += 1
-        return Out(frame.text, self._number, effort, frame.first, frame.last)
+        self._hearing.sent(self._number, len(frame.text), frame.last, now)
+        self._weigh(now)
+        return Out(frame.text, self._number, effort, frame.first, frame.last, kept)
 
     def _ts(self, now: float) -> int:
         return round((now + self._manner.epoch_s) * 1000)

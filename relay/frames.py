@@ -1,149 +1,19 @@
-"""The relay.* events as values: what a peer may ask, and the text of every answer.
+"""The relay.* events that the relay sends, as text.
 
-Source: docs/protocol.md. Reading refuses, never guesses; unknown fields are passed over. Writing builds
-the text directly, so that lines are encoded once and their size in bytes is exact. Pure; called by
-`engine` and `exchange`, the peer's half is `reader`.
+Source: docs/protocol.md. Written directly, so that lines are encoded once and their size in bytes is exact.
+Pure; called by `engine` and `exchange`; what peers ask is `events`, their half of this is `reader`.
 """
 
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
-from wire import jsontext, limits
-from wire.errors import Fault, PeerFault, bad_request
-
-RequestId = str | int | None
-
-ALIASES = {
-    "relay.ping": "ping",
-    "ping": "ping",
-    "relay.info": "info",
-    "info": "info",
-    "relay.http": "http",
-    "http.request": "http",
-    "relay.fetch": "http",
-    "relay.health": "health",
-    "relay.cancel": "cancel",
-    "relay.response.missing": "missing",
-    "relay.resume": "resume",
-}
-"""Every event that is understood, in lower case, and what it means."""
-
-STREAM_WORDS = frozenset({"1", "true", "yes", "on", "chunks", "dm", "lines", "ndjson", "sse", "events"})
-LINE_WORDS = frozenset({"lines", "ndjson", "sse", "events"})
-"""Values of `stream` that ask for a stream, and those that ask for lines whatever the content type."""
-
-
-class NotAnEvent(ValueError):
-    """Not a JSON object with a known event: dropped and counted, never answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A peer's message.
-
-    Attributes:
-        kind: "ping", "info", "http", "health", "cancel", "missing" or "resume".
-        id: what the peer named it, echoed in every answer.
-        ts_peer: the peer's time stamp of a ping, echoed.
-        req: the request of an "http" event, not yet checked.
-        fault: what is wrong with the id of an otherwise readable event.
-        missing: the numbers that a "missing" event asks for: 0 is begin, −1 the end.
-        have: up to where a peer that resumes has everything.
-    """
-
-    kind: str
-    id: RequestId
-    ts_peer: int | float | None
-    req: dict[str, Any]
-    fault: PeerFault | None = None
-    missing: tuple[int, ...] = ()
-    have: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StreamMode:
-    """Whether an answer is streamed, and whether as lines whatever its content type is."""
-
-    wanted: bool
-    lines: bool
-
-
-def read(data: str | bytes) -> Event:
-    """Read one direct message.
-
-    Raises:
-        NotAnEvent: the reason, a single word fit for a counter.
-    """
-    if len(data) > limits.DM_MAX_B:
-        raise NotAnEvent("too_large")
-    try:
-        raw = jsontext.loads(data)
-    except jsontext.JsonError as error:
-        raise NotAnEvent("not_json") from error
-    if not isinstance(raw, dict):
-        raise NotAnEvent("not_json")
-    name = raw.get("event")
-    kind = ALIASES.get(name.lower()) if isinstance(name, str) else None
-    if kind is None:
-        raise NotAnEvent("unknown_event")
-    ts_peer, req = raw.get("ts_peer"), raw.get("req")
-    identifier, fault = _identifier(raw.get("id"))
-    have = raw.get("have")
-    return Event(
-        kind,
-        identifier,
-        ts_peer if _is_time(ts_peer) else None,
-        req if isinstance(req, dict) else {},
-        fault,
-        _numbers(raw.get("missing")),
-        have if _is_number(have) else 0,
-    )
-
-
-def stream_mode(req: dict[str, Any]) -> StreamMode:
-    """What `stream`, or the header X-Relay-Stream, asks for."""
-    word = req.get("stream")
-    if word is None and isinstance(req.get("headers"), dict):
-        word = next((v for k, v in req["headers"].items() if k.lower() == "x-relay-stream"), None)
-    # Only what can be one of the words is turned into text: the peer decides how large the rest is.
-    text = str(word).strip().lower() if isinstance(word, str | int) else ""
-    return StreamMode(text in STREAM_WORDS, text in LINE_WORDS)
-
-
-def _is_time(raw: object) -> bool:
-    """A number that is JSON again when it is echoed."""
-    if isinstance(raw, bool) or not isinstance(raw, int | float):
-        return False
-    return isinstance(raw, int) or math.isfinite(raw)
-
-
-def _is_number(raw: object) -> TypeGuard[int]:
-    return isinstance(raw, int) and not isinstance(raw, bool) and -1 <= raw < 2**53
-
-
-def _numbers(raw: object) -> tuple[int, ...]:
-    """The numbers in a list, of as many entries as one event may have; everything else is passed over."""
-    return tuple(filter(_is_number, raw[: limits.MISSING_MAX])) if isinstance(raw, list) else ()
-
-
-def _identifier(raw: object) -> tuple[RequestId, PeerFault | None]:
-    if raw is None:
-        return None, None
-    if isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) < 2**53:
-        return raw, None
-    if not isinstance(raw, str):
-        return None, bad_request("id must be a string")
-    if len(raw) > limits.REQUEST_ID_MAX or any("\ud800" <= char <= "\udfff" for char in raw):
-        return None, bad_request(f"id must be text of at most {limits.REQUEST_ID_MAX} characters")
-    return raw, None
-
-
-# -- answers ------------------------------------------------------------------------------
+from relay.events import Event, RequestId, StreamMode
+from wire import jsontext
+from wire.errors import Fault
 
 
 def _frame(event: str, identifier: RequestId, fields: dict[str, Any]) -> str:
@@ -217,6 +87,12 @@ def keepalive(identifier: RequestId, ts: int, last_seq: int, state: str, positio
 def gone(identifier: RequestId, seqs: Sequence[int]) -> str:
     """`relay.response.gone`: what was asked for again is not kept any more."""
     return _frame("relay.response.gone", identifier, {"missing": list(seqs)})
+
+
+def upload_missing(identifier: RequestId, upload: RequestId, seqs: Sequence[int]) -> str:
+    """`http.upload.missing`: chunks of a request that did not come; 0 is the request itself."""
+    named = {} if upload is None else {"upload_id": upload}
+    return _frame("http.upload.missing", identifier, {**named, "missing": list(seqs)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,4 +171,5 @@ def _fault_fields(fault: Fault | None) -> dict[str, Any]:
     if fault is None:
         return {}
     wait = {} if fault.retry_after_ms is None else {"retry_after_ms": fault.retry_after_ms}
-    return {"code": fault.code, **wait}
+    scope = {} if fault.scope is None else {"scope": fault.scope}
+    return {"code": fault.code, **wait, **scope}

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from relay import frames
+from relay import events, frames
 from relay.admission import Shares
 from relay.commands import Command, Note, Probe, Send
-from relay.exchange import Manner
+from relay.manner import Manner
 from relay.policy import Policy
 from relay.station import Station
 from wire import redact
@@ -25,9 +25,9 @@ class Inquiry:
         self._shares = shares
         self._manner = manner
         self._station = station
-        self._asking_health: list[tuple[str, frames.RequestId]] = []
+        self._asking_health: list[tuple[str, events.RequestId]] = []
 
-    def answer(self, src: str, event: frames.Event, now: float) -> list[Command] | None:
+    def answer(self, src: str, event: events.Event, now: float) -> list[Command] | None:
         """What a "ping", "info" or "health" asks for; None when too many wait for health."""
         if event.kind == "ping":
             return self._ping(src, event, now)
@@ -39,16 +39,16 @@ class Inquiry:
         ts, addr = self._ts(now), self._station.addr
         return [Send(dest, frames.health(identifier, ts, addr, services)) for dest, identifier in waiting]
 
-    def _ping(self, src: str, event: frames.Event, now: float) -> list[Command]:
+    def _ping(self, src: str, event: events.Event, now: float) -> list[Command]:
         answer = Send(src, frames.pong(event, self._ts(now), self._station.addr))
         return [answer, Note("ping", {"peer": redact.key(src)})]
 
-    def _info(self, src: str, event: frames.Event, now: float) -> list[Command]:
+    def _info(self, src: str, event: events.Event, now: float) -> list[Command]:
         facts = self._station.facts(self._policy, self._shares, self._manner)
         answer = Send(src, frames.info(event.id, self._ts(now), self._station.addr, facts))
         return [answer, Note("info", {"peer": redact.key(src)})]
 
-    def _health(self, src: str, event: frames.Event) -> list[Command] | None:
+    def _health(self, src: str, event: events.Event) -> list[Command] | None:
         """Every target is asked, once for all who wait."""
         if len(self._asking_health) >= self._shares.queue:
             return None

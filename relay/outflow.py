@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relay import frames
+from relay import events, frames
 from relay.batcher import Batcher
 from wire import limits
 from wire.endmark import EndMark
@@ -55,7 +55,7 @@ class Outflow:
         mark: whether the stream said that it is complete.
     """
 
-    def __init__(self, identifier: frames.RequestId, batch_ms: int, *, of_lines: bool) -> None:
+    def __init__(self, identifier: events.RequestId, batch_ms: int, *, of_lines: bool) -> None:
         self.bytes = self.seq = self.lines = self.framed = 0
         self.mark = EndMark()
         self._identifier = identifier

@@ -11,13 +11,14 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from relay.gaps import Gaps
 from relay.nkn import Message, MultiClient
 from relay.nkn.waiting import Acknowledged
+from relay.parcel import Parcel
 from relay.reader import Piece, Reader
 from wire import jsontext, limits
 
@@ -84,6 +85,13 @@ class Peer:
         """Send one event, again until the relay has it; `on_ack` is called then."""
         self._client.send_nowait(self.address, jsontext.dumps(event), on_ack=on_ack, resend=True)
 
+    async def post(self, events: Iterable[dict[str, Any]]) -> None:
+        """Send many events, no faster than the nodes' sockets take them."""
+        for event in events:
+            while self._client.queued_b > limits.UNSENT_LOW_B:  # noqa: ASYNC110 - links signal no one
+                await asyncio.sleep(limits.GAP_LOOK_S / 4)
+            self.tell(event)
+
     def forget(self, identifier: str) -> None:
         """Frames of this request are passed over from now on."""
         self._inboxes.pop(identifier, None)
@@ -117,7 +125,10 @@ class Answer:
         self._peer = peer
         self._identifier = identifier
         self._inbox = inbox
-        self._event = {"event": "relay.http", "id": identifier, "req": {"stream": "chunks", **req}}
+        asked = {"stream": "chunks", **req}
+        self._event = {"event": "relay.http", "id": identifier, "req": asked}
+        self._parcel = Parcel.of(identifier, asked)
+        self._posting: asyncio.Task[None] | None = None
         self._gaps = Gaps()
         self._heard_at = self._look_at = 0.0
         self._resumed = False
@@ -132,7 +143,7 @@ class Answer:
 
         try:
             self._heard_at = started
-            self._peer.tell(self._event, on_ack)
+            self._ask(on_ack)
             while not self.reader.complete:
                 for piece in self.reader.feed(await self._next()):
                     first = first or time.monotonic() - started
@@ -140,8 +151,22 @@ class Answer:
         finally:
             self.timing = Timing(acknowledged, first, time.monotonic() - started)
             self._peer.forget(self._identifier)
+            if self._posting is not None:
+                self._posting.cancel()
             if self.reader.end is None:
                 self._peer.tell({"event": "relay.cancel", "id": self._identifier})
+
+    def _ask(self, on_ack: Acknowledged | None = None) -> None:
+        if self._parcel is None:
+            self._peer.tell(self._event, on_ack)
+        else:
+            self._post(self._parcel.all())
+
+    def _post(self, events: Iterable[dict[str, Any]]) -> None:
+        """Send pieces of a large request; what was being sent is asked for if it is missing."""
+        if self._posting is not None:
+            self._posting.cancel()
+        self._posting = asyncio.create_task(self._peer.post(events))
 
     async def _next(self) -> dict[str, Any]:
         """The next frame; what is missing meanwhile is asked for again.
@@ -159,6 +184,9 @@ class Answer:
                 async with asyncio.timeout_at(self._due_at()):
                     frame = await self._inbox.get()
         self._heard_at, self._resumed = time.monotonic(), False
+        if self._parcel is not None and str(frame.get("event")).lower() == "http.upload.missing":
+            missing = frame.get("missing")
+            self._post(self._parcel.again(missing if isinstance(missing, list) else []))
         return frame
 
     def _due_at(self) -> float:
@@ -181,14 +209,18 @@ class Answer:
     def _break_silence(self, now: float) -> None:
         """When nothing came for a while, ask for all that follows; or again, as no id is executed twice."""
         begun = self.reader.progress.frames > 0
+        if self._posting is not None and not self._posting.done():
+            self._heard_at = now  # a large request takes its time
         if now >= self._heard_at + limits.ASK_SILENCE_S:
             if begun:
                 raise PeerError(f"the stream fell silent for {limits.ASK_SILENCE_S:.0f} s")
             raise PeerError(_silence(self._peer.address, limits.ASK_SILENCE_S))
         if not self._resumed and now >= self._heard_at + limits.ASK_SILENCE_S / 2:
             self._resumed = True
-            resume = {"event": "relay.resume", "id": self._identifier, "have": self.reader.have}
-            self._peer.tell(resume if begun else self._event)
+            if begun:
+                self._peer.tell({"event": "relay.resume", "id": self._identifier, "have": self.reader.have})
+            else:
+                self._ask()
 
 
 async def connect(seed: bytes | None, rpc: Sequence[str], timeout: float = 30.0) -> MultiClient:

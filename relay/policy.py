@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from relay import cloud, requestbody
-from relay.frames import StreamMode
+from relay import cloud, named, requestbody
+from relay.events import StreamMode
+from relay.rights import EVERYBODY, Register, Rights
 from wire import headers, limits, redact
 from wire.errors import bad_request, denied
 from wire.origin import Origin, bare_path, clean_path
@@ -48,6 +49,7 @@ class UpstreamRequest:
         path: for the log, without query.
         timeout_s: idle time-out of a stream that has begun, total time otherwise.
         verify: check the target's TLS certificate.
+        batch_ms: how long a line may wait for company.
     """
 
     service: str
@@ -59,6 +61,7 @@ class UpstreamRequest:
     timeout_s: float
     verify: bool
     stream: StreamMode
+    batch_ms: int = limits.BATCH_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Policy:
         allow_admin: services on which everything is allowed.
         verify_default: check certificates when the peer does not say.
         allow_unverified: whether a peer may switch that off for its own request.
+        register: what each key may do.
     """
 
     targets: Mapping[str, Origin]
@@ -78,13 +82,34 @@ class Policy:
     allow_admin: frozenset[str] = frozenset()
     verify_default: bool = True
     allow_unverified: bool = True
+    register: Register = EVERYBODY
 
     def knows(self, key: bytes) -> bool:
         """Whether this peer is answered at all."""
-        return not self.allow_peers or key in self.allow_peers
+        return self.rights(key) is not None
 
-    def judge(self, req: dict[str, Any], stream: StreamMode) -> UpstreamRequest:
+    def rights(self, key: bytes) -> Rights | None:
+        """What this peer may do; None for a stranger."""
+        if key in self.register.peers:
+            return self.register.peers[key]
+        if key in self.allow_peers:
+            return self.register.default or Rights()
+        return None if self.allow_peers else self.register.default
+
+    def judge(
+        self,
+        req: dict[str, Any],
+        stream: StreamMode,
+        uploaded: bytes | None = None,
+        rights: Rights = Rights(),  # noqa: B008 - a frozen value
+    ) -> UpstreamRequest:
         """Turn a peer's `req` into a request that may be sent.
+
+        Args:
+            req: as it came.
+            stream: how it wants its answer.
+            uploaded: the body, if it came in pieces.
+            rights: the peer's.
 
         Raises:
             PeerFault: "bad_request" or "denied", with what was wrong and what to do.
@@ -96,8 +121,10 @@ class Policy:
                 f"method {redact.printable(method, 20)!r} is not one of {', '.join(sorted(METHODS))}"
             )
         bare = bare_path(path)
-        body, is_json = requestbody.decode(req)
-        if service not in self.allow_admin:
+        body, is_json = requestbody.decode(req, uploaded)
+        _check_rights(rights, service, bare, body)
+        admin = rights.admin or service in self.allow_admin
+        if not admin:
             _check_path(service, method, bare)
             if bare in INFERENCE and body is not None:
                 cloud.refuse_body(body)
@@ -105,7 +132,7 @@ class Policy:
         if not isinstance(given, dict):
             raise bad_request("headers must be an object of names and values")
         kept = headers.from_peer(given)
-        if service not in self.allow_admin:
+        if not admin:
             # The body was judged as it stands; no server shall unpack it into another one.
             kept = {name: value for name, value in kept.items() if name.lower() != "content-encoding"}
         if is_json and not any(name.lower() == "content-type" for name in kept):
@@ -120,6 +147,7 @@ class Policy:
             timeout_s=_timeout_s(req),
             verify=self._verify(req),
             stream=stream,
+            batch_ms=_batch_ms(req),
         )
 
     def _where(self, req: dict[str, Any]) -> tuple[str, str]:
@@ -170,12 +198,46 @@ def _check_path(service: str, method: str, path: str) -> None:
     raise denied(f"{method} {redact.path(path)} is neither reading nor inference; {hint}")
 
 
+def _check_rights(rights: Rights, service: str, path: str, body: bytes | None) -> None:
+    if not rights.may_use(service):
+        raise denied("this service is not among those its owner allows your key", scope="service")
+    if not rights.may_ask(path):
+        raise denied("this path is not among those its owner allows your key", scope="path")
+    if path.startswith(_ONE_MODEL):
+        _check_model(rights, path.removeprefix(_ONE_MODEL))
+    if path not in INFERENCE or (rights.models is None and rights.options):
+        return
+    found = named.read(body or b"")
+    if rights.models is not None and not found.models:
+        raise denied("the request names no model; its owner allows your key some only", scope="model")
+    for model in found.models:
+        _check_model(rights, model)
+    if found.options and not rights.options:
+        name = found.options[0]
+        raise denied(
+            f"{name} loads a model anew or pins it; its owner does not allow your key that", scope="options"
+        )
+
+
+def _check_model(rights: Rights, model: str) -> None:
+    if not rights.may_run(model):
+        raise denied("this model is not among those its owner allows your key", scope="model")
+
+
 def _timeout_s(req: dict[str, Any]) -> float:
     value = req.get("timeout_ms")
     value = limits.TIMEOUT_MS if value is None else value
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise bad_request("timeout_ms must be a positive number of milliseconds")
     return min(value, limits.TIMEOUT_MAX_MS) / 1000
+
+
+def _batch_ms(req: dict[str, Any]) -> int:
+    value = req.get("batch_ms")
+    value = limits.BATCH_MS if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= limits.BATCH_MS:
+        raise bad_request(f"batch_ms must be a whole number of milliseconds from 0 to {limits.BATCH_MS}")
+    return value
 
 
 def _text(req: dict[str, Any], name: str, default: str) -> str:

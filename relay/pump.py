@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from relay.commands import Abort, Command, Effort, Gather, Note, Probe, Send, Start
+from relay.commands import Abort, Command, Effort, Gather, Hold, Note, Probe, Send, Start
 from relay.engine import Engine
 from relay.nkn import Message, MessageTooLargeError, MultiClient, OutboxFull
 from relay.upstream import Upstream, probe
@@ -167,6 +167,8 @@ class Pump:
                     self._upstream.abort(tag)
                 case Gather(tag, lazy):
                     self._gather(tag, lazy=lazy)
+                case Hold(tag, held):
+                    self._upstream.hold(tag, held=held)
                 case Probe(urls):
                     self._probe(dict(urls))
                 case Note():

@@ -11,8 +11,12 @@ from wire import jsontext
 from wire.errors import bad_request
 
 
-def decode(req: dict[str, Any]) -> tuple[bytes | None, bool]:
+def decode(req: dict[str, Any], uploaded: bytes | None = None) -> tuple[bytes | None, bool]:
     """(body, whether it is JSON of ours); (None, False) if the request has none.
+
+    Args:
+        req: what the peer said.
+        uploaded: the body that came in pieces beside it.
 
     Raises:
         PeerFault: "bad_request" if more than one is given, or one that cannot be sent.
@@ -20,6 +24,10 @@ def decode(req: dict[str, Any]) -> tuple[bytes | None, bool]:
     given = [name for name in _DECODERS if req.get(name) is not None]
     if len(given) > 1:
         raise bad_request(f"only one of json, body_b64 and data may be given, not {' and '.join(given)}")
+    if given and uploaded is not None:
+        raise bad_request(f"{given[0]} must not be given beside an upload")
+    if uploaded is not None:
+        return uploaded, False
     return _DECODERS[given[0]](req[given[0]]) if given else (None, False)
 
 

@@ -17,8 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from relay.frames import RequestId
+from relay.events import RequestId
 from wire import limits
+from wire.budget import Budget
 
 Name = tuple[bytes, RequestId]
 """A peer's key and the id it gave its request."""
@@ -75,26 +76,8 @@ class _Stream:
 
 
 @dataclass(slots=True)
-class _Budget:
-    """How much may be sent again: a sum that refills with time; the last frame may overdraw it."""
-
-    most: int
-    per_s: int
-    left: float = field(init=False)
-    at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.left = self.most
-
-    def allows(self, now: float) -> bool:
-        self.left = min(self.most, self.left + (now - self.at) * self.per_s)
-        self.at = now
-        return self.left > 0
-
-
-@dataclass(slots=True)
 class _Peer:
-    budget: _Budget
+    budget: Budget
     streams: OrderedDict[RequestId, _Stream] = field(default_factory=OrderedDict)
     size: int = 0
 
@@ -114,7 +97,7 @@ class Retained:
         self._all_b = all_b
         self._peers: dict[bytes, _Peer] = {}
         self._ending: OrderedDict[Name, float] = OrderedDict()
-        self._budget = _Budget(limits.AGAIN_ALL_B, limits.AGAIN_ALL_B_PER_S)
+        self._budget = Budget(limits.AGAIN_ALL_B, limits.AGAIN_ALL_B_PER_S)
 
     def knows(self, name: Name) -> bool:
         """Whether anything of that stream is kept."""
@@ -124,7 +107,7 @@ class Retained:
         """A frame was sent."""
         peer = self._peers.get(name[0])
         if peer is None:
-            budget = _Budget(limits.AGAIN_PEER_B, limits.AGAIN_PEER_B_PER_S)
+            budget = Budget(limits.AGAIN_PEER_B, limits.AGAIN_PEER_B_PER_S)
             peer = self._peers[name[0]] = _Peer(budget)
         stream = peer.streams.get(name[1])
         if stream is None:
@@ -221,7 +204,7 @@ class Retained:
     def _spend(self, name: Name, frame: _Kept, now: float) -> str:
         frame.again_at = now + limits.AGAIN_PAUSE_S
         for budget in (self._peers[name[0]].budget, self._budget):
-            budget.left -= len(frame.data) + limits.AGAIN_FRAME_B
+            budget.spend(len(frame.data) + limits.AGAIN_FRAME_B)
         return frame.data.decode()
 
     def _grow(self, peer: _Peer, size: int) -> None:

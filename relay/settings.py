@@ -41,6 +41,7 @@ class Settings:
     relay_targets: Mapping[str, Origin]
     relay_allow_peers: frozenset[bytes]
     relay_allow_admin: frozenset[str]
+    relay_policy: str
     relay_peer_streams: int
     relay_queue: int
     relay_keepalive_s: float
@@ -83,6 +84,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         relay_targets=targets,
         relay_allow_peers=read("RELAY_ALLOW_PEERS", _peers, frozenset()),
         relay_allow_admin=read("RELAY_ALLOW_ADMIN", _admin(frozenset(targets or ())), frozenset()),
+        relay_policy=read("RELAY_POLICY", _beside(path), ""),
         relay_peer_streams=read(
             "RELAY_PEER_STREAMS", _count(1, limits.WORKERS_MAX), max(1, (workers or 1) - 1)
         ),
@@ -214,6 +216,17 @@ def _admin(services: frozenset[str]) -> Callable[[str, str], frozenset[str]]:
                 key, f"must be 0, 1 or names of services in RELAY_TARGETS, not {_shown(text)}"
             )
         return named
+
+    return parse
+
+
+def _beside(env: Path) -> Callable[[str, str], str]:
+    """The name of a file, as seen from the folder of the settings."""
+
+    def parse(key: str, text: str) -> str:
+        if not text.isprintable():
+            raise SettingsFault(key, "must be the name of a file")
+        return str(env.parent / text)
 
     return parse
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.admission import Shares
-from relay.exchange import Manner
+from relay.manner import Manner
 from relay.policy import Policy
 from wire import limits
 
 PROTOCOL = 1
 """Version of docs/protocol.md."""
-FEATURES = ("cancel", "codes", "keepalive_state", "missing", "resume")
+FEATURES = (
+    "ack", "batch_ms", "cancel", "codes", "keepalive_state", "missing", "peer_gone", "resume", "upload",
+)  # fmt: skip
 """What this relay does beyond the published contract."""
 
 
@@ -43,6 +45,7 @@ class Station:
                 "queue": shares.queue,
                 "message_b": limits.DM_MAX_B,
                 "line_b": limits.LINE_MAX_B,
+                "upload_b": limits.UPLOAD_B,
                 "keepalive_s": manner.keepalive_s,
             },
         }

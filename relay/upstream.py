@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from relay.asker import Answer, Asker, fault_of
 from relay.call import Call
-from relay.frames import StreamMode
+from relay.events import StreamMode
 from relay.policy import UpstreamRequest
 from wire import headers as wire_headers
 from wire import limits
@@ -87,6 +87,11 @@ class Upstream:
             self._paused = paused
             for call in self._calls.values():
                 call.pause(paused=paused)
+
+    def hold(self, tag: int, *, held: bool) -> None:
+        """Hold one request's worker, or let it go on."""
+        if call := self._calls.get(tag):
+            call.hold(held=held)
 
     def close(self) -> None:
         """Abort everything and let the threads end."""

@@ -20,6 +20,7 @@ SHARED = (
         f"tests/nkn/test_devnode_{name}.py"
         for name in ("control", "core", "faults", "frames", "panel", "ring", "rpc", "store", "vectors")
     ),
+    "tests/relay/test_engine_*.py",
     "tests/farm/test_farm_pure_*.py",
     "tests/farm/bench/test_bench_pure_*.py",
     "tests/farm/doctor/test_doctor_pure_*.py",

@@ -1,7 +1,7 @@
 /** Conversations with the models behind the relay; any number of them stream at once. */
 import { History } from '/history.js';
 import { rendered } from '/markdown.js';
-import { ROOM_B, shrunk } from '/pictures.js';
+import { room, shrunk } from '/pictures.js';
 
 const $ = (id) => document.getElementById(id);
 const DRAW_EVERY_MS = 60;
@@ -177,9 +177,9 @@ export class Chat {
   }
 
   async #picture(input) {
-    const room = ROOM_B - this.#pictures.reduce((sum, one) => sum + one.length, 0);
+    const left = room(this.#peer?.uploads) - this.#pictures.reduce((sum, one) => sum + one.length, 0);
     try {
-      for (const file of input.files) this.#pictures.push(await shrunk(file, room));
+      for (const file of input.files) this.#pictures.push(await shrunk(file, left));
     } catch (error) {
       $('pictures').textContent = error.message;
     }
@@ -230,7 +230,7 @@ export class Chat {
   }
 
   #answer(conversation) {
-    const json = request(conversation);
+    const json = request(conversation, room(this.#peer?.uploads));
     const answer = { role: 'assistant', content: '', note: '' };
     conversation.messages.push(answer);
     const bubble = this.#bubble(answer);
@@ -318,11 +318,11 @@ function summary({ eval_count: tokens, eval_duration: ns, done_reason: why }) {
   return tokens && ns ? `${tokens} tokens, ${((1e9 * tokens) / ns).toFixed(1)}/s.${limit}` : limit.trim();
 }
 
-/** The body of a request: all that was said, and as many of the newest pictures as one message can carry. */
-function request({ model, system, options, messages }) {
-  let room = ROOM_B;
+/** The body of a request: all that was said, and as many of the newest pictures as it can carry. */
+function request({ model, system, options, messages }, most) {
+  let left = most;
   const sent = messages.toReversed().map(({ role, content, images }) => {
-    const kept = (images ?? []).filter((image) => (room -= image.length) >= 0);
+    const kept = (images ?? []).filter((image) => (left -= image.length) >= 0);
     return { role, content, ...(kept.length && { images: kept }) };
   }).reverse();
   if (system) sent.unshift({ role: 'system', content: system });

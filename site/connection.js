@@ -97,7 +97,9 @@ export class Connection extends EventTarget {
     }
     for (let tries = READY_TRIES; ; tries -= 1) {
       try {
-        return await this.peer.call('relay.info', { timeoutMs: timeoutMs / READY_TRIES });
+        const info = await this.peer.call('relay.info', { timeoutMs: timeoutMs / READY_TRIES });
+        this.peer.uploads = Boolean(info.features?.includes?.('upload'));
+        return info;
       } catch (error) {
         if (tries <= 1 || this.state === 'closed') throw error;
       }

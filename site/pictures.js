@@ -1,7 +1,9 @@
-/** Pictures made small enough to fit one message, with their place in it measured and not guessed. */
+/** Pictures made small enough to be sent, with their place in a request measured and not guessed. */
 
-/** Bytes of base64 that one request may carry: a message holds 4,000,000 in all. */
-export const ROOM_B = 2_500_000;
+/** Bytes of base64 that one request may carry: a message holds 4,000,000 in all, a request in pieces 32 MiB. */
+export function room(uploads) {
+  return uploads ? 12_000_000 : 2_500_000;
+}
 const SIDE = 1344;
 
 /** A picture as base64 JPEG of at most `room` characters. */

@@ -24,6 +24,10 @@ const TRIES = 4;
 const MISSING_MAX = 256;
 const GAPS_MAX = 4 * MISSING_MAX;
 const AHEAD_MAX = 65_536;
+/** Requests larger than this go in pieces of that many bytes: of what is lost, only the piece is sent again. */
+const UPLOAD_OVER = 200_000;
+const CHUNK_B = 60 * 1024;
+const CHUNKS_AT_ONCE = 4;
 
 /** What went wrong, for people (`message`) and programs (`code`, one of the list in docs/protocol.md, or 'lost'). */
 export class RelayError extends Error {
@@ -149,6 +153,48 @@ export class Reader {
   }
 }
 
+/** A request too large for one message, as the messages that carry it. Pure. */
+export class Parcel {
+  #chunks = [];
+  #of;
+
+  /** The parcel that a request needs, or null: one message is enough. */
+  static of(id, req) {
+    if (req.json === undefined) return null;
+    const body = new TextEncoder().encode(JSON.stringify(req.json));
+    return body.length > UPLOAD_OVER ? new Parcel(id, req, body) : null;
+  }
+
+  constructor(id, { json, ...req }, body) {
+    for (let at = 0; at < body.length; at += CHUNK_B) this.#chunks.push(body.subarray(at, at + CHUNK_B));
+    this.req = req;
+    this.#of = { id, upload_id: id, total_chunks: this.#chunks.length };
+  }
+
+  /** The message that says what comes. */
+  get begin() {
+    return { event: 'http.upload.begin', ...this.#of, req: this.req, content_type: 'application/json' };
+  }
+
+  /** The message that says that all was sent. */
+  get end() {
+    return { event: 'http.upload.end', ...this.#of };
+  }
+
+  /** The numbers of all chunks. */
+  get all() {
+    return this.#chunks.map((_, index) => index + 1);
+  }
+
+  /** The messages of some chunks, made when they are taken; 0 is begin. */
+  * events(seqs) {
+    for (const seq of seqs) {
+      if (seq === 0) yield this.begin;
+      else if (this.#chunks[seq - 1]) yield { event: 'http.upload.chunk', ...this.#of, seq, b64: encode(this.#chunks[seq - 1]) };
+    }
+  }
+}
+
 /** When to ask for what is missing: not at once, and ever more rarely. Pure. */
 export class Gaps {
   #gaps = new Map();
@@ -197,6 +243,7 @@ export class RelayStream {
   #quiet = TIMES.quiet;
   #unanswered = 0;
   #lookAt = 0;
+  #posted = false;
   #error = null;
   #over = false;
   #signal;
@@ -223,8 +270,27 @@ export class RelayStream {
       return;
     }
     this.#signal?.addEventListener('abort', () => this.cancel(), { once: true });
-    this.#peer.tell(this.#event);
+    this.#ask();
     this.#arm();
+  }
+
+  #ask() {
+    if (!(this.#event instanceof Parcel)) this.#peer.tell(this.#event);
+    else this.#post([...(this.#posted ? [0] : [0, ...this.#event.all])]);
+  }
+
+  /** Send chunks, a few at a time: sealing them all at once would hold the page. */
+  async #post(seqs) {
+    let sent = 0;
+    this.#posted = true;
+    for (const event of this.#event.events(seqs)) {
+      if (this.#over) return;
+      this.#peer.tell(event);
+      sent += 1;
+      if (sent % CHUNKS_AT_ONCE === 0) await new Promise((done) => { setTimeout(done); });
+      this.#askedAt = this.#peer.now();
+    }
+    this.#peer.tell(this.#event.end);
   }
 
   get begin() {
@@ -266,6 +332,10 @@ export class RelayStream {
     this.#heardAt = this.#askedAt = this.#peer.now();
     this.#quiet = TIMES.quiet;
     this.#unanswered = 0;
+    if (String(frame.event).toLowerCase() === 'http.upload.missing') {
+      if (this.#event instanceof Parcel) this.#post(list(frame.missing));
+      return;
+    }
     const pieces = this.reader.feed(frame);
     if (pieces.length) this.firstMs ??= this.#heardAt - this.#startedAt;
     this.#ready.push(...pieces);
@@ -356,7 +426,8 @@ export class RelayStream {
     this.#unanswered += 1;
     this.#quiet = Math.min(2 * this.#quiet, TIMES.quietMax);
     if (begun) this.#show('resuming');
-    this.#peer.tell(begun ? { event: 'relay.resume', id: this.id, have: this.reader.have } : this.#event);
+    if (begun) this.#peer.tell({ event: 'relay.resume', id: this.id, have: this.reader.have });
+    else this.#ask();
   }
 
   #arm() {
@@ -377,9 +448,11 @@ export class RelayPeer {
    * @param client a connected Client or MultiClient of nkn-sdk
    * @param address the relay's NKN address
    * @param now a clock in milliseconds
+   * @param uploads whether the relay takes requests in pieces (`upload` among the features of relay.info)
    */
-  constructor(client, address, { now = () => performance.now() } = {}) {
+  constructor(client, address, { now = () => performance.now(), uploads = true } = {}) {
     this.address = address;
+    this.uploads = uploads;
     this.now = now;
     this.#client = client;
     client.onMessage(({ src, payload, isEncrypted }) => {
@@ -390,7 +463,8 @@ export class RelayPeer {
   /** Send a streaming request: { path, method, json, headers, timeout_ms, service … } of docs/protocol.md. */
   open(req, options) {
     const id = crypto.randomUUID();
-    return this.#start(id, { event: 'relay.http', id, req: { stream: 'chunks', ...req } }, options);
+    const asked = { stream: 'chunks', ...req };
+    return this.#start(id, (this.uploads && Parcel.of(id, asked)) || { event: 'relay.http', id, req: asked }, options);
   }
 
   /** Go on with a stream of this key that was broken off, by a page that was loaded anew for one: what follows `have`. */
@@ -471,6 +545,12 @@ function number(value) {
 
 function list(value) {
   return Array.isArray(value) ? value : [];
+}
+
+function encode(bytes) {
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
 }
 
 function decode(b64) {

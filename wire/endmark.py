@@ -13,7 +13,7 @@ from typing import Any
 from wire import jsontext
 
 _EOT = ("<|eot_id|>", "</s>")
-_HINT = re.compile(rb"true|eot_id|/s|stop|completed|\[DONE\]")
+_HINT = re.compile(rb"true|eot_id|/s|stop|completed|\[DONE\]|\"usage\"")
 _FINAL_TYPES = frozenset({"message_stop", "response.completed"})
 
 NEEDS_MARK = frozenset(
@@ -28,12 +28,14 @@ class EndMark:
     Attributes:
         done: the stream said that it is complete.
         eot: an end-of-text token was seen, or `done`.
+        tokens: how many the stream said it took, prompt and answer; 0 if it did not say.
     """
 
-    __slots__ = ("_eot_text", "done")
+    __slots__ = ("_eot_text", "done", "tokens")
 
     def __init__(self) -> None:
         self.done = False
+        self.tokens = 0
         self._eot_text = False
 
     @property
@@ -56,7 +58,19 @@ class EndMark:
         if isinstance(value, dict):
             kind = value.get("type")
             self.done |= value.get("done") is True or (isinstance(kind, str) and kind in _FINAL_TYPES)
+            self.tokens = max(self.tokens, _tokens(value))
             self._eot_text |= any(mark in text for text in _texts(value) for mark in _EOT)
+
+
+def _tokens(value: dict[str, Any]) -> int:
+    """What Ollama's last line, or an OpenAI or Anthropic event with `usage`, says."""
+    inner = value.get("response")
+    usage = value.get("usage") or (inner.get("usage") if isinstance(inner, dict) else None)
+    counts = [value.get("prompt_eval_count"), value.get("eval_count")]
+    if isinstance(usage, dict):
+        names = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")
+        counts += [usage.get(name) for name in names]
+    return sum(count for count in counts if isinstance(count, int) and 0 < count < 2**53)
 
 
 def _texts(value: dict[str, Any]) -> list[str]:

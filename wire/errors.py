@@ -1,7 +1,8 @@
 """Whose fault it was, and the stable code that says so on the wire.
 
     Fault                 common base, never raised itself
-    ├── PeerFault         the one who asked: bad_request, denied, busy, cancelled, replayed
+    ├── PeerFault         the one who asked: bad_request, denied, busy, cancelled, peer_gone,
+    │                     replayed, upload_incomplete
     ├── UpstreamFault     the HTTP service behind us: upstream_refused, upstream_broke, upstream_status,
     │                     line_too_long, truncated, timeout
     └── OurFault          this program or its owner's settings: settings, internal, shutdown
@@ -24,18 +25,26 @@ class Fault(Exception):
         detail: one sentence for a person: what was wrong and what to do.
         status: the HTTP status that says the same.
         retry_after_ms: when asking again makes sense, in milliseconds, or None.
+        scope: which of the owner's limits was hit, or None.
     """
 
     whose: ClassVar[str] = "nobody"
 
     def __init__(
-        self, code: str, detail: str, *, status: int = 500, retry_after_ms: int | None = None
+        self,
+        code: str,
+        detail: str,
+        *,
+        status: int = 500,
+        retry_after_ms: int | None = None,
+        scope: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.status = status
         self.retry_after_ms = retry_after_ms
+        self.scope = scope
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.code!r}, {self.detail!r})"
@@ -64,19 +73,29 @@ def bad_request(detail: str) -> PeerFault:
     return PeerFault("bad_request", detail, status=400)
 
 
-def denied(detail: str) -> PeerFault:
+def denied(detail: str, *, scope: str | None = None) -> PeerFault:
     """A request the owner does not allow (403)."""
-    return PeerFault("denied", detail, status=403)
+    return PeerFault("denied", detail, status=403, scope=scope)
 
 
-def busy(detail: str, retry_after_ms: int) -> PeerFault:
+def busy(detail: str, retry_after_ms: int, *, scope: str | None = None) -> PeerFault:
     """No room now (503); ask again after `retry_after_ms` milliseconds."""
-    return PeerFault("busy", detail, status=503, retry_after_ms=retry_after_ms)
+    return PeerFault("busy", detail, status=503, retry_after_ms=retry_after_ms, scope=scope)
 
 
 def cancelled(detail: str = "the peer cancelled the request") -> PeerFault:
     """The peer asked to stop (499, as nginx names it)."""
     return PeerFault("cancelled", detail, status=499)
+
+
+def peer_gone(seconds: float) -> PeerFault:
+    """The peer does not acknowledge any more (499)."""
+    return PeerFault("peer_gone", f"the peer was silent for {seconds:g} s", status=499)
+
+
+def upload_incomplete(detail: str) -> PeerFault:
+    """A request in pieces of which some never came (408)."""
+    return PeerFault("upload_incomplete", detail, status=408)
 
 
 def replayed(detail: str) -> PeerFault:

@@ -126,6 +126,17 @@ WORKERS: Final = 4
 WORKERS_MAX: Final = 1024
 QUEUE: Final = 64
 QUEUE_MAX: Final = 65_536
+KEEPALIVE_FIRST_S: Final = 1.0
+"""A peer that sees nothing yet is told so soon why, and shows whether it acknowledges."""
+GONE_S: Final = 35.0
+GONE_MIN_S: Final = 15.0
+GONE_KEEPALIVES: Final = 3.5
+"""A peer that acknowledged before and is silent for so long is gone: three keepalives without an answer, but
+within the first two bounds."""
+HOLD_B: Final = 512 * 1024
+"""Of one stream under way to its peer: above it the upstream is not read on. 2.5 MB/s at 200 ms."""
+LISTENERS_MAX: Final = 4096
+"""Addresses of which it is remembered that they acknowledge."""
 QUEUE_WAIT_S: Final = 300.0
 """A request that found no free worker by then is refused as busy."""
 RETRY_AFTER_MS: Final = 2_000
@@ -166,6 +177,20 @@ GAP_LOOK_S: Final = 0.1
 """A peer looks so often for gaps: with thousands of lines held behind one, looking costs milliseconds."""
 GAP_GONE_S: Final = 10.0
 """What the relay does not keep any more may still be under way for so long: RESEND_TRIES take no less."""
+UPLOAD_B: Final = 32 * 1024 * 1024
+"""A request that comes in pieces: some dozen pictures as a camera makes them."""
+UPLOADS_ALL_B: Final = 128 * 1024 * 1024
+UPLOADS_PEER: Final = 4
+"""Unfinished uploads: bytes of all keys, and how many of one."""
+UPLOAD_CHUNKS: Final = 4096
+UPLOAD_CHUNK_B: Final = 60 * 1024
+"""Pieces of one request, and the bytes that our peer puts into one: 80 KiB as base64."""
+UPLOAD_OVER_B: Final = 200_000
+"""A body larger than this goes in pieces: of what is lost, only the piece is sent again."""
+UPLOAD_ASK_S: Final = 1.0
+"""Chunks that are missing so long after the last one came are asked for, then ever more rarely."""
+UPLOAD_SILENCE_S: Final = 60.0
+"""An upload of which nothing came for so long is given up."""
 READ_B: Final = 64 * 1024
 """One read from an upstream."""
 UNSENT_HIGH_B: Final = 1024 * 1024

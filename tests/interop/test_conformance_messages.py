@@ -18,7 +18,7 @@ from interop.conformance import Asker, Stream, fresh
 from interop.sdk import Peers
 from scripted import Scripted, Visit
 
-from relay.frames import STREAM_WORDS, StreamMode
+from relay.events import STREAM_WORDS, StreamMode
 from relay.nkn.devnode import certificate
 from relay.policy import Policy
 from wire import limits

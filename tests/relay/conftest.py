@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from relay.frames import StreamMode
+from relay.events import StreamMode
 from relay.policy import UpstreamRequest
+
+sys.path.append(str(Path(__file__).parent))  # desks.py
 
 _REQUEST = UpstreamRequest(
     service="ollama",

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.admission import Admission, Shares
+from relay.rights import Rights
 from wire import limits
 from wire.errors import PeerFault
 
@@ -176,3 +177,15 @@ def test_any_order_of_events_keeps_the_bounds_and_starves_no_one(workers, per_pe
         admission.release(running.pop(0))
         start_all()
     assert not waiting
+
+
+def test_shares_of_keys_that_have_nothing_here_are_forgotten() -> None:
+    admission = Admission(Shares(2, 2, 4))
+    assert admission.admit(1, b"mine", Rights(running=1))
+    for number in range(limits.LISTENERS_MAX + 1):
+        tag = number + 10
+        admission.admit(tag, number.to_bytes(4, "big"), Rights(running=1))
+        admission.withdraw(tag)
+        admission.release(tag)
+    assert len(admission._own) <= limits.LISTENERS_MAX
+    assert admission._share(b"mine") == 1

@@ -8,8 +8,8 @@ import pytest
 
 from relay.answered import Answered, fingerprint
 from relay.commands import Effort
+from relay.events import StreamMode
 from relay.exchange import Out
-from relay.frames import StreamMode
 from wire import limits
 from wire.errors import busy, cancelled
 
@@ -77,7 +77,8 @@ def test_only_what_no_worker_ever_took_may_be_asked_again(fault, remembered):
 
 def test_keepalives_are_not_kept():
     known = answered()
-    known.keep(A, [Out("alive"), Out("begin", 1, Effort.SURE, 0, 0), Out("alive")])
+    alive = Out("alive", 2, kept=False)
+    known.keep(A, [alive, Out("begin", 1, Effort.SURE, 0, 0), alive])
     assert [command.text for command in known.after(SRC, A, 0, 100.0, running=True)] == ["begin"]
 
 

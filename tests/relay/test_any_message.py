@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from relay.admission import Shares
 from relay.commands import Command, Note, Probe, Send, Start
 from relay.engine import Engine
-from relay.exchange import Manner
-from relay.frames import ALIASES
+from relay.events import ALIASES
+from relay.manner import Manner
 from relay.policy import METHODS, Policy
 from relay.station import Station
 from wire.origin import Origin

@@ -39,6 +39,7 @@ BROKEN = [
     ("RELAY_TARGETS", '{"a":"unix:///var/run/x"}'),
     ("RELAY_ALLOW_PEERS", "alice"),
     ("RELAY_ALLOW_ADMIN", "nobody"),
+    ("RELAY_POLICY", "a\x07b"),
     ("RELAY_PEER_STREAMS", "many"),
     ("RELAY_QUEUE", "1.5"),
     ("RELAY_KEEPALIVE_S", "nan"),

@@ -8,84 +8,17 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from desks import ALICE, BOB, CAROL, DONE, NAMES, NDJSON, TERMINAL, Desk, frames_of, only, short
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.admission import Shares
-from relay.commands import Abort, Command, Effort, Gather, Note, Probe, Send, Start
-from relay.engine import Engine
-from relay.exchange import Manner
-from relay.frames import ALIASES
-from relay.policy import Policy
+from relay.commands import Command, Effort, Note, Probe, Send, Start
+from relay.events import ALIASES
 from relay.retained import Retained
-from relay.station import FEATURES, PROTOCOL, Station
+from relay.station import FEATURES, PROTOCOL
 from wire import limits
 from wire.errors import upstream_broke, upstream_refused
 from wire.origin import Origin
-
-ALICE, BOB, CAROL = (bytes([number]) * 32 for number in (1, 2, 3))
-NAMES = {ALICE: "alice", BOB: "bob", CAROL: "carol"}
-NDJSON = {"content-type": "application/x-ndjson"}
-DONE = b'{"done":true}\n'
-TERMINAL = {"relay.response.end", "relay.response"}
-
-
-class Desk:
-    """An engine, its clock, and everything it ever sent."""
-
-    def __init__(self, *, workers: int = 4, per_peer: int = 3, queue: int = 8, **rules: Any) -> None:
-        rules.setdefault("targets", {"ollama": Origin.parse("http://127.0.0.1:8080")})
-        self.engine = Engine(
-            Policy(**rules),
-            Shares(workers, per_peer, queue),
-            Manner(keepalive_s=10.0, max_body_b=100, epoch_s=1000.0),
-            Station("relay.ab", "0.1"),
-        )
-        self.now = 100.0
-
-    def hear(self, data: str | bytes, key: bytes = ALICE) -> list[Command]:
-        return self.engine.message(f"{NAMES[key]}.{key.hex()}", key, data, self.now)
-
-    def say(self, event: str, key: bytes = ALICE, **fields: Any) -> list[Command]:
-        return self.hear(json.dumps({"event": event, **fields}), key)
-
-    def ask(self, identifier: Any = "i", key: bytes = ALICE, **req: Any) -> list[Command]:
-        asked = {"path": "/api/chat", "method": "POST", "json": {"model": "m"}, "stream": True} | req
-        return self.say("relay.http", key, id=identifier, req=asked)
-
-    def wait(self, seconds: float) -> list[Command]:
-        self.now += seconds
-        return self.engine.advance(self.now)
-
-
-def frames_of(commands: list[Command]) -> list[dict[str, Any]]:
-    return [json.loads(command.text) for command in commands if isinstance(command, Send)]
-
-
-def short(commands: list[Command]) -> list[str]:
-    """Each command in a word or two; frames by the last word of their event."""
-    found = []
-    for command in commands:
-        match command:
-            case Send():
-                found.append(json.loads(command.text)["event"].rpartition(".")[2])
-            case Start(tag, _):
-                found.append(f"start {tag}")
-            case Abort(tag):
-                found.append(f"abort {tag}")
-            case Gather(tag, lazy):
-                found.append(f"{'lazy' if lazy else 'eager'} {tag}")
-            case Probe():
-                found.append("probe")
-            case Note():
-                found.append(f"note {command.event}")
-    return found
-
-
-def only(commands: list[Command]) -> dict[str, Any]:
-    [frame] = frames_of(commands)
-    return frame
-
 
 # -- ping, info, health ---------------------------------------------------------------------
 
@@ -128,6 +61,7 @@ def test_info(event):
             "queue": 8,
             "message_b": limits.DM_MAX_B,
             "line_b": limits.LINE_MAX_B,
+            "upload_b": limits.UPLOAD_B,
             "keepalive_s": 10.0,
         },
     }
@@ -281,8 +215,9 @@ def test_a_worker_that_ends_without_a_result_still_ends_the_stream():
 def test_a_timeout_frees_the_upstream():
     desk = Desk()
     desk.ask(timeout_ms=5000)
+    assert short(desk.wait(1.0)) == ["keepalive"]
     assert desk.engine.due_at() == 105.0
-    assert desk.wait(4.9) == []
+    assert desk.wait(3.9) == []
     commands = desk.wait(0.1)
     assert short(commands) == ["end", "note end", "abort 1"]
     assert only(commands)["code"] == "timeout"
@@ -292,9 +227,9 @@ def test_a_timeout_frees_the_upstream():
 def test_keepalives_before_begin():
     desk = Desk()
     desk.ask(timeout_ms=60_000)
-    assert desk.engine.due_at() == 110.0
+    assert desk.engine.due_at() == 101.0
     commands = desk.wait(10.0)
-    assert [(command.tag, command.number) for command in commands] == [(1, None)]
+    assert [(command.tag, command.number) for command in commands] == [(1, 1)]
     assert only(commands)["state"] == "loading"
     desk.engine.head(1, 200, NDJSON, 115.0)
     desk.now = 115.0
@@ -308,7 +243,7 @@ def test_each_frame_is_sent_with_the_effort_that_its_exchange_wants():
     commands += [*desk.engine.data(1, b"a\n" + DONE, 111.0), *desk.engine.eof(1, 112.0)]
     sent = [command for command in commands if isinstance(command, Send)]
     assert list(zip(short(sent), [command.effort.value for command in sent], strict=True)) == [
-        ("keepalive", "once"),
+        ("keepalive", "sure"),
         ("begin", "sure"),
         ("lines", "lean"),
         ("end", "sure"),
@@ -327,8 +262,10 @@ def test_many_requests_are_each_asked_when_they_are_due_and_no_earlier():
     desk = Desk(workers=4, per_peer=4)
     for number, seconds in enumerate((5, 3, 9, 3)):
         desk.ask(number, timeout_ms=seconds * 1000)
+    assert desk.engine.due_at() == 101.0
+    assert [frame["id"] for frame in frames_of(desk.wait(1.0))] == [0, 1, 2, 3]
     assert desk.engine.due_at() == 103.0
-    assert [frame["id"] for frame in frames_of(desk.wait(3.0))] == [1, 3]
+    assert [frame["id"] for frame in frames_of(desk.wait(2.0))] == [1, 3]
     assert desk.engine.due_at() == 105.0
     desk.say("relay.cancel", id=0)
     assert desk.engine.due_at() == 109.0
@@ -938,6 +875,8 @@ def test_statistics_tell_the_ledger():
         "running": 1,
         "waiting": 1,
         "peak_waiting": 1,
+        "uploads": 0,
+        "uploads_b": 0,
         "retained_b": 0,
         "retained_dropped": 0,
         "again_cut_short": 0,
@@ -966,6 +905,12 @@ MESSAGE = st.fixed_dictionaries(
         "ts": VALUE,
         "missing": VALUE | st.lists(VALUE),
         "have": VALUE,
+        "seq": VALUE,
+        "upload_id": VALUE,
+        "total_chunks": VALUE,
+        "total": VALUE,
+        "b64": VALUE,
+        "content_type": VALUE,
     },
 )
 
@@ -991,18 +936,20 @@ def test_no_message_raises_and_each_gets_at_most_one_terminal_frame(messages):
                 assert all(str(value).isprintable() for value in command.fields.values())
         open_requests += "note request" in short(commands)
     ledger = desk.engine.counts
+    uploaded = ledger["event_upload"] - ledger["dropped_upload_repeated"]
     heard = sum(count for name, count in ledger.items() if name.startswith("event_"))
     dropped = ledger["dropped_not_json"] + ledger["dropped_unknown_event"]
     assert heard + dropped == len(messages)
     ended = len([frame for frame in frames_of(desk.engine.stop(desk.now)) if frame["event"] in TERMINAL])
     cancelled = ledger["ended_cancelled"]
     assert ended == open_requests - cancelled
-    assert ledger["event_http"] == (
+    settled = (
         open_requests
         + ledger["repeated"]
         + ledger["dropped_id_of_another_request"]
         + sum(count for name, count in ledger.items() if name.startswith("refused_"))
     )
+    assert ledger["event_http"] <= settled <= ledger["event_http"] + uploaded
 
 
 OPS = ["ask", "head", "data", "eof", "failed", "closed", "ack", "cancel", "advance", "missing", "resume"]
@@ -1074,7 +1021,7 @@ def test_any_life_of_a_relay_gives_every_request_exactly_one_end_and_nothing_aft
             started.remove(tag)
             take(engine.closed(tag, desk.now))
         # What each wants is known without asking all of them.
-        wanted = [running.exchange.due_at() for running in engine._exchanges.values()]
+        wanted = [running.exchange.due_at() for running in engine._runs._runs.values()]
         wanted.append(engine._answered.retained.due_at())
         assert engine.due_at() == min((due for due in wanted if due is not None), default=None)
     take(engine.stop(desk.now))
@@ -1086,4 +1033,4 @@ def test_any_life_of_a_relay_gives_every_request_exactly_one_end_and_nothing_aft
     engine.advance(desk.now + limits.RETAIN_S)
     assert engine.due_at() is None
     assert engine.statistics()["retained_b"] == 0
-    assert (engine._exchanges, engine._by_id) == ({}, {}), "nothing is kept of what ended"
+    assert (engine._runs._runs, engine._runs._tags) == ({}, {}), "nothing is kept of what ended"

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.commands import Effort
-from relay.exchange import MOVES, Exchange, Manner, Out, Phase
-from relay.frames import StreamMode
+from relay.events import StreamMode
+from relay.exchange import MOVES, Exchange, Out, Phase
+from relay.manner import Manner
 from relay.policy import UpstreamRequest
 from relay.reader import Reader
 from wire import limits
@@ -220,25 +220,23 @@ def test_a_line_that_waits_for_company_was_not_sent_yet(make_request):
     life.exchange.data(b"a\n", 100.0)
     life.exchange.data(b"b\n", 100.01)
     assert (life.exchange.has_sent(1), life.exchange.has_sent(2)) == (True, False)
-    assert frames_of([life.exchange.alive(100.02)])[0]["last_seq"] == 1
+    assert json.loads(life.exchange.alive(100.02))["last_seq"] == 1
     life.exchange.advance(100.01 + limits.BATCH_MS / 1000)
     assert (life.exchange.has_sent(2), life.exchange.has_sent(3)) == (True, False)
-    assert frames_of([life.exchange.alive(100.1)])[0]["last_seq"] == 2
+    assert json.loads(life.exchange.alive(100.1))["last_seq"] == 2
 
 
 @pytest.mark.parametrize("phase", [Phase.QUEUED, Phase.LOADING, Phase.GENERATING])
 def test_whoever_asks_is_told_where_a_stream_stands(make_request, phase):
     exchange = in_phase(make_request, phase)
-    out = exchange.alive(103.0, 2 if phase is Phase.QUEUED else None)
-    assert (out.number, out.effort) == (None, Effort.ONCE)
-    told = frames_of([out])[0]
+    told = json.loads(exchange.alive(103.0, 2 if phase is Phase.QUEUED else None))
     assert (told["event"], told["state"]) == ("relay.response.keepalive", phase.value)
     assert told.get("position") == (2 if phase is Phase.QUEUED else None)
     assert exchange.due_at() < 100.0 + limits.QUEUE_WAIT_S
 
 
 def test_a_shorter_window_may_be_asked(make_request):
-    exchange = Exchange("i", make_request(), Manner(), 100.0, batch_ms=5)
+    exchange = Exchange("i", make_request(batch_ms=5), Manner(), 100.0)
     exchange.start(100.0)
     exchange.head(200, NDJSON, 100.0)
     exchange.data(b"a\n", 100.0)
@@ -400,28 +398,29 @@ def test_lines_before_one_too_long_are_all_sent(make_request):
 
 def test_silence_while_queued_is_filled_with_keepalives_that_tell_the_place(make_request):
     exchange = Exchange("i", make_request(), Manner(keepalive_s=10.0, epoch_s=1.0), 100.0)
-    assert exchange.due_at() == 110.0
-    assert exchange.advance(109.9, 3) == []
-    outs = exchange.advance(110.0, 3)
+    assert exchange.due_at() == 101.0
+    assert exchange.advance(100.9, 3) == []
+    outs = exchange.advance(101.0, 3)
     assert frames_of(outs) == [
         {
             "event": "relay.response.keepalive",
             "id": "i",
-            "ts": 111_000,
+            "ts": 102_000,
             "last_seq": 0,
             "state": "queued",
             "position": 3,
         }
     ]
-    assert [out.number for out in outs] == [None]
-    assert exchange.due_at() == 120.0
+    assert [(out.number, out.kept) for out in outs] == [(1, False)]
+    assert exchange.due_at() == 111.0
 
 
 def test_silence_while_loading_and_generating(make_request):
     exchange = Exchange("i", make_request(timeout_s=60.0), Manner(keepalive_s=10.0), 100.0)
+    exchange.advance(101.0)
     exchange.start(105.0)
-    assert exchange.due_at() == 110.0
-    loading = frames_of(exchange.advance(110.0))[0]
+    assert exchange.due_at() == 111.0
+    loading = frames_of(exchange.advance(111.0))[0]
     assert (loading["state"], "position" in loading) == ("loading", False)
     exchange.head(200, NDJSON, 115.0)
     exchange.data(b"a\n", 116.0)
@@ -455,6 +454,7 @@ def test_a_request_without_stream_gets_no_keepalive(make_request):
 
 def test_waiting_too_long_for_a_worker_is_refused_as_busy(make_request):
     exchange = Exchange("i", make_request(timeout_s=1.0), Manner(keepalive_s=1e6), 100.0)
+    exchange.advance(101.0)
     assert exchange.due_at() == 100.0 + limits.QUEUE_WAIT_S
     outs = exchange.advance(100.0 + limits.QUEUE_WAIT_S)
     end = frames_of(outs)[0]
@@ -464,7 +464,7 @@ def test_waiting_too_long_for_a_worker_is_refused_as_busy(make_request):
 def test_a_timeout_while_loading(make_request):
     exchange = Exchange("i", make_request(timeout_s=7.0), Manner(), 100.0)
     exchange.start(150.0)
-    assert exchange.advance(156.9)[0].number is None
+    assert short(exchange.advance(156.9)) == ["keepalive"]
     assert exchange.due_at() == 157.0
     outs = exchange.advance(157.0)
     end = frames_of(outs)[-1]
@@ -601,7 +601,7 @@ def test_what_a_stream_cannot_be_without_is_sure_and_what_there_is_much_of_takes
     exchange = life.exchange
     assert efforts(exchange.data(b"a\n", 100.0)) == [(["a"], "lean")]
     assert efforts(exchange.data(b"\xff\n", 101.0)) == [(b"\xff\n", "lean")]
-    assert efforts(exchange.advance(120.0)) == [("keepalive", "once")]
+    assert efforts(exchange.advance(120.0)) == [("keepalive", "sure")]
     exchange.data(b"b\n", 120.0)
     assert efforts(exchange.fail(cancelled(), 120.0)) == [(b"b\n", "lean"), ("end", "sure")]
 
@@ -614,12 +614,12 @@ def test_an_answer_in_one_piece_is_sure(make_request, fault):
     assert efforts(outs) == [("response", "sure")]
 
 
-def test_each_frame_that_must_arrive_has_a_number_and_the_others_have_none(make_request):
+def test_each_frame_has_a_number_and_a_peer_may_ask_again_for_all_but_keepalives(make_request):
     life = Life(make_request, stream=LINES)
     outs = life.begin() + life.exchange.data(b"a\n", 100.0) + life.exchange.advance(111.0)
     outs += life.exchange.eof(112.0)
-    assert [(out.number is None) == (out.effort is Effort.ONCE) for out in outs] == [True] * len(outs)
-    assert [out.number for out in outs if out.number] == [1, 2, 3]
+    assert [out.number for out in outs] == [1, 2, 3, 4]
+    assert [out.kept for out in outs] == [True, True, False, True]
 
 
 @given(BODY, STEPS, st.booleans(), st.integers(0, 2**32))

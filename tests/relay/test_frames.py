@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay import frames
+from relay import events, frames
 from wire import limits
 from wire.errors import UpstreamFault, bad_request, busy
 
@@ -25,8 +25,8 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def ask(**fields: Any) -> frames.Event:
-    return frames.read(json.dumps(fields))
+def ask(**fields: Any) -> events.Event:
+    return events.read(json.dumps(fields))
 
 
 # -- reading --------------------------------------------------------------------------------
@@ -40,14 +40,18 @@ PUBLISHED = {
     "http.request": "http",
     "relay.fetch": "http",
     "relay.health": "health",
+    "relay.ack": "ack",
     "relay.cancel": "cancel",
     "relay.response.missing": "missing",
     "relay.resume": "resume",
+    "http.upload.begin": "upload",
+    "http.upload.chunk": "upload",
+    "http.upload.end": "upload",
 }
 
 
 def test_the_events_are_those_of_the_contract():
-    assert frames.ALIASES == PUBLISHED
+    assert events.ALIASES == PUBLISHED
 
 
 @pytest.mark.parametrize("spell", [str.lower, str.upper, str.title])
@@ -57,12 +61,12 @@ def test_every_event_in_any_case(spell):
 
 def test_text_and_bytes_are_the_same_message():
     text = '{"event":"ping","id":"é"}'
-    assert frames.read(text) == frames.read(text.encode())
+    assert events.read(text) == events.read(text.encode())
 
 
 def test_unknown_fields_are_passed_over():
     event = ask(event="ping", id="1", ts_peer=5, upload_id="x", req={"service": "ollama", "future": 1})
-    assert event == frames.Event("ping", "1", 5, {"service": "ollama", "future": 1})
+    assert event == events.Event("ping", "1", 5, {"service": "ollama", "future": 1})
 
 
 @pytest.mark.parametrize(
@@ -94,8 +98,8 @@ def test_unknown_fields_are_passed_over():
     ],
 )
 def test_what_is_no_event_is_told_in_one_word(data, reason):
-    with pytest.raises(frames.NotAnEvent) as caught:
-        frames.read(data)
+    with pytest.raises(events.NotAnEvent) as caught:
+        events.read(data)
     assert str(caught.value) == reason
 
 
@@ -103,9 +107,9 @@ def test_what_is_no_event_is_told_in_one_word(data, reason):
 def test_a_message_beyond_the_limit_is_not_even_parsed(kind):
     start, end = '{"event":"ping","x":"', '"}'
     full = start + "x" * (limits.DM_MAX_B - len(start) - len(end)) + end
-    assert frames.read(full if kind is str else full.encode()).kind == "ping"
-    with pytest.raises(frames.NotAnEvent) as caught:
-        frames.read(full + " " if kind is str else full.encode() + b" ")
+    assert events.read(full if kind is str else full.encode()).kind == "ping"
+    with pytest.raises(events.NotAnEvent) as caught:
+        events.read(full + " " if kind is str else full.encode() + b" ")
     assert str(caught.value) == "too_large"
 
 
@@ -185,7 +189,7 @@ def test_the_time_stamp_of_a_ping_is_echoed(ts):
 
 @pytest.mark.parametrize("ts", ["null", '"5"', "true", "[]", "{}", "1e999", "-1e999"])
 def test_a_time_stamp_that_is_no_number_is_left_out(ts):
-    event = frames.read('{"event":"ping","ts_peer":' + ts + "}")
+    event = events.read('{"event":"ping","ts_peer":' + ts + "}")
     assert "ts_peer" not in strict(frames.pong(event, 1, "me"))
 
 
@@ -195,34 +199,34 @@ LINE_WORDS = {"lines", "ndjson", "sse", "events"}
 
 @pytest.mark.parametrize("word", sorted(STREAM_WORDS))
 def test_words_that_ask_for_a_stream(word):
-    mode = frames.StreamMode(wanted=True, lines=word in LINE_WORDS)
+    mode = events.StreamMode(wanted=True, lines=word in LINE_WORDS)
     for text in (word, word.upper(), f" {word}\t"):
-        assert frames.stream_mode({"stream": text}) == mode
-        assert frames.stream_mode({"headers": {"a": "b", "x-ReLaY-sTream": text}}) == mode
+        assert events.stream_mode({"stream": text}) == mode
+        assert events.stream_mode({"headers": {"a": "b", "x-ReLaY-sTream": text}}) == mode
 
 
 @pytest.mark.parametrize("value", [True, 1])
 def test_values_that_ask_for_a_stream(value):
-    assert frames.stream_mode({"stream": value}) == frames.StreamMode(wanted=True, lines=False)
+    assert events.stream_mode({"stream": value}) == events.StreamMode(wanted=True, lines=False)
 
 
 @pytest.mark.parametrize(
     "value", [None, False, 0, "", "0", "false", "no", "off", "2", "stream", [], {}, ["1"], 1.0, 10**400]
 )
 def test_everything_else_does_not(value):
-    assert frames.stream_mode({"stream": value}) == frames.StreamMode(wanted=False, lines=False)
+    assert events.stream_mode({"stream": value}) == events.StreamMode(wanted=False, lines=False)
 
 
 @pytest.mark.parametrize(
     "headers", [None, [], "x-relay-stream", 5, {}, {"X-Other": "1"}, {"X-Relay-Stream": None}]
 )
 def test_headers_that_do_not_ask_either(headers):
-    assert not frames.stream_mode({"headers": headers}).wanted
+    assert not events.stream_mode({"headers": headers}).wanted
 
 
 def test_the_field_wins_over_the_header():
-    assert not frames.stream_mode({"stream": False, "headers": {"X-Relay-Stream": "lines"}}).wanted
-    assert frames.stream_mode({"stream": None, "headers": {"X-Relay-Stream": "lines"}}).lines
+    assert not events.stream_mode({"stream": False, "headers": {"X-Relay-Stream": "lines"}}).wanted
+    assert events.stream_mode({"stream": None, "headers": {"X-Relay-Stream": "lines"}}).lines
 
 
 # -- writing --------------------------------------------------------------------------------
@@ -422,7 +426,7 @@ def test_a_refusal_carries_code_and_reason():
 
 def test_a_request_that_was_not_begun_is_refused_in_the_manner_that_was_asked():
     fault = busy("full", 2000)
-    got = strict(frames.refusal("i", fault, frames.StreamMode(wanted=True, lines=True)))
+    got = strict(frames.refusal("i", fault, events.StreamMode(wanted=True, lines=True)))
     assert got == SUMMED | {
         "bytes": 0,
         "last_seq": 0,
@@ -434,7 +438,7 @@ def test_a_request_that_was_not_begun_is_refused_in_the_manner_that_was_asked():
         "code": "busy",
         "retry_after_ms": 2000,
     }
-    got = strict(frames.refusal("i", fault, frames.StreamMode(wanted=False, lines=False)))
+    got = strict(frames.refusal("i", fault, events.StreamMode(wanted=False, lines=False)))
     assert (got["event"], got["status"], got["ok"]) == ("relay.response", 503, False)
     assert (got["code"], got["retry_after_ms"], got["headers"]) == ("busy", 2000, {})
     assert got["truncated"] is False
@@ -447,7 +451,7 @@ JUNK = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(m
 def test_whatever_is_echoed_is_strict_json(name, identifier, ts_peer):
     try:
         event = ask(event=name, id=identifier, ts_peer=ts_peer)
-    except frames.NotAnEvent:
+    except events.NotAnEvent:
         return
     echoed = strict(frames.pong(event, 1, "me"))
     assert echoed.get("id") == event.id

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from relay import frames
+from relay import events
 from relay.admission import Shares
 from relay.commands import Note, Probe, Send
-from relay.exchange import Manner
 from relay.inquiry import Inquiry
+from relay.manner import Manner
 from relay.policy import Policy
 from relay.station import Station
 from wire.origin import Origin
@@ -23,8 +23,8 @@ def inquiry(queue: int = 2) -> Inquiry:
     return Inquiry(POLICY, Shares(queue=queue), Manner(epoch_s=1000.0), STATION)
 
 
-def event(name: str, identifier: frames.RequestId = "i", **more: object) -> frames.Event:
-    return frames.read(json.dumps({"event": name, "id": identifier, **more}))
+def event(name: str, identifier: events.RequestId = "i", **more: object) -> events.Event:
+    return events.read(json.dumps({"event": name, "id": identifier, **more}))
 
 
 def test_a_ping_is_answered_with_the_time_of_the_day():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay import frames
+from relay import events, frames
 from relay.outflow import Frame, Outflow
 from wire import limits
 from wire.errors import UpstreamFault
@@ -18,7 +18,7 @@ from wire.errors import UpstreamFault
 WINDOW = limits.BATCH_MS / 1000
 
 
-def outflow(*, of_lines: bool = True, identifier: frames.RequestId = "i") -> Outflow:
+def outflow(*, of_lines: bool = True, identifier: events.RequestId = "i") -> Outflow:
     return Outflow(identifier, limits.BATCH_MS, of_lines=of_lines)
 
 

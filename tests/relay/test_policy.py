@@ -14,7 +14,7 @@ import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.frames import StreamMode
+from relay.events import StreamMode
 from relay.policy import METHODS, Policy, UpstreamRequest
 from wire import limits
 from wire.errors import PeerFault

@@ -13,7 +13,7 @@ import pytest
 from relay import pump as pumps
 from relay.admission import Shares
 from relay.engine import Engine
-from relay.exchange import Manner
+from relay.manner import Manner
 from relay.nkn import Message, OutboxFull
 from relay.policy import Policy
 from relay.pump import Pump

@@ -1,7 +1,7 @@
 """relay.station: what relay.info says beside ts and addr."""
 
 from relay.admission import Shares
-from relay.exchange import Manner
+from relay.manner import Manner
 from relay.policy import Policy
 from relay.station import FEATURES, PROTOCOL, Station
 from wire import limits
@@ -26,6 +26,7 @@ def test_a_relay_tells_its_services_limits_and_features():
             "queue": 7,
             "message_b": limits.DM_MAX_B,
             "line_b": limits.LINE_MAX_B,
+            "upload_b": limits.UPLOAD_B,
             "keepalive_s": 3.0,
         },
     }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Gaps, Reader, RelayError, RelayPeer, TIMES } from '../../site/relay-peer.js';
+import { Gaps, Parcel, Reader, RelayError, RelayPeer, TIMES } from '../../site/relay-peer.js';
 
 Object.assign(TIMES, { gapFirst: 20, gapMax: 80, gapGone: 60, look: 5, quiet: 40, quietMax: 80 });
 const RELAY = 'relay.00';
@@ -120,6 +120,54 @@ test('a relay that was restarted does not know the request, and the stream ends 
     if (event.event === 'relay.resume') client.says({ event: 'relay.response.gone', id, missing: [-1] });
   };
   await assert.rejects(all(stream), (error) => error.code === 'lost' && /does not know/.test(error.message));
+});
+
+const LARGE = { path: '/api/chat', method: 'POST', json: { words: 'ä'.repeat(150_000) } };
+
+test('a large request goes in pieces, and those that are missing go again', async () => {
+  const { client, stream, id, begin, lines, end } = asking(LARGE);
+  const reading = all(stream);
+  await until(() => client.asked('http.upload.end').length === 1);
+  const chunks = client.asked('http.upload.chunk').map((one) => one.event);
+  const [first] = client.asked('http.upload.begin').map((one) => one.event);
+  assert.equal(first.req.json, undefined);
+  assert.equal(first.req.stream, 'chunks');
+  assert.equal(first.total_chunks, chunks.length);
+  const body = Buffer.concat(chunks.map((one) => Buffer.from(one.b64, 'base64'))).toString();
+  assert.deepEqual(JSON.parse(body), LARGE.json);
+  client.says({ event: 'http.upload.missing', id, upload_id: id, missing: [0, 2, 99, 'x'] });
+  await until(() => client.asked('http.upload.end').length === 2);
+  assert.deepEqual(client.sent.slice(-3).map((one) => one.event.seq ?? one.event.event), ['http.upload.begin', 2, 'http.upload.end']);
+  begin(); lines(1); end(1);
+  assert.deepEqual(await reading, ['l1']);
+});
+
+test('a large request that nobody answers is named again, not sent again as a whole', async () => {
+  const { client, stream } = asking(LARGE);
+  const reading = all(stream);
+  await until(() => client.asked('http.upload.begin').length >= 3);
+  assert.equal(client.asked('http.upload.chunk').length, client.asked('http.upload.begin')[0].event.total_chunks);
+  await assert.rejects(reading, /does not answer/);
+});
+
+test('cancelling ends the sending of pieces', async () => {
+  const { client, stream } = asking(LARGE);
+  stream.cancel();
+  await pause(30);
+  assert.equal(client.sent.at(-1).event.event, 'relay.cancel');
+  await assert.rejects(all(stream));
+});
+
+test('a relay that takes no pieces gets one message', () => {
+  const client = new Client();
+  new RelayPeer(client, RELAY, { uploads: false }).open(LARGE).drop();
+  assert.deepEqual(client.asked('relay.http').map((one) => one.event.req.json), [LARGE.json]);
+});
+
+test('only what is large is a parcel', () => {
+  assert.equal(Parcel.of('i', { path: '/' }), null);
+  assert.equal(Parcel.of('i', { json: 'x'.repeat(199_998) }), null);
+  assert.ok(Parcel.of('i', { json: 'x'.repeat(199_999) }));
 });
 
 test('a request that got lost is sent again with the same id', async () => {

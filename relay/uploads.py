@@ -1,0 +1,170 @@
+"""Requests that come in pieces, since they fit no message: gathered, asked for, whole or given up.
+
+    begin  │ may be lost or come twice: the first chunk tells the same
+    chunk  │ in any order; sent once, so what is missing is asked for
+    end    │ may be lost: `total` is in each chunk
+    asking │ UPLOAD_ASK_S after the last of them came, sooner behind `end`, then ever more rarely
+    bounds │ UPLOAD_B of one request, UPLOADS_PEER of a key, UPLOADS_ALL_B in all, UPLOAD_SILENCE_S of silence
+
+Pure; owned by `engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.events import Part, RequestId
+from relay.retained import Name
+from wire import limits
+from wire.errors import Fault, bad_request, busy, upload_incomplete
+
+
+@dataclass(slots=True)
+class _Upload:
+    upload: RequestId
+    src: str
+    heard_at: float
+    ask_at: float
+    pause_s: float = limits.UPLOAD_ASK_S
+    total: int = 0
+    req: dict[str, Any] | None = None
+    content_type: str | None = None
+    size: int = 0
+    chunks: dict[int, bytes] = field(default_factory=dict)
+
+    def missing(self) -> list[int]:
+        """Numbers that are not there; [0] where even the request is not known."""
+        if self.req is None or not self.total:
+            return [0]
+        return [seq for seq in range(1, self.total + 1) if seq not in self.chunks]
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A request that is complete, and its body."""
+
+    req: dict[str, Any]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """These chunks are to be sent again."""
+
+    name: Name
+    src: str
+    upload: RequestId
+    missing: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """It will never be whole."""
+
+    name: Name
+    src: str
+    req: dict[str, Any]
+    fault: Fault
+
+
+class Uploads:
+    """The unfinished uploads of all peers.
+
+    Attributes:
+        size: bytes of their chunks.
+    """
+
+    def __init__(self, all_b: int = limits.UPLOADS_ALL_B) -> None:
+        self.size = 0
+        self._all_b = all_b
+        self._uploads: dict[Name, _Upload] = {}
+
+    def __len__(self) -> int:
+        return len(self._uploads)
+
+    def take(self, src: str, name: Name, part: Part, now: float) -> Whole | None:
+        """Take a part; the request, if it is complete now.
+
+        Raises:
+            PeerFault: it cannot be taken, and the upload is given up.
+        """
+        upload = self._uploads.get(name)
+        if upload is None:
+            upload = self._begin(src, name, part, now)
+        upload.src, upload.heard_at = src, now
+        upload.pause_s = limits.UPLOAD_ASK_S
+        upload.ask_at = now + (limits.GAP_FIRST_S if part.ends else limits.UPLOAD_ASK_S)
+        try:
+            self._add(upload, part)
+        except Fault:
+            self.forget(name)
+            raise
+        if upload.missing():
+            return None
+        self.forget(name)
+        body = b"".join(upload.chunks[seq] for seq in range(1, upload.total + 1))
+        return Whole(_typed(upload.req or {}, upload.content_type or "application/json"), body)
+
+    def forget(self, name: Name) -> None:
+        """Give an upload up."""
+        upload = self._uploads.pop(name, None)
+        if upload is not None:
+            self.size -= upload.size
+
+    def due_at(self) -> float | None:
+        """When `advance` has something to say."""
+        return min(
+            (min(one.ask_at, one.heard_at + limits.UPLOAD_SILENCE_S) for one in self._uploads.values()),
+            default=None,
+        )
+
+    def advance(self, now: float) -> Iterable[Wanted | Lost]:
+        """What is to be asked for, and what is given up."""
+        for name, upload in list(self._uploads.items()):
+            if now >= upload.heard_at + limits.UPLOAD_SILENCE_S:
+                self.forget(name)
+                there = f"{len(upload.chunks)} of {upload.total or 'an unknown number of'} chunks came"
+                yield Lost(name, upload.src, upload.req or {}, upload_incomplete(f"{there}, then none"))
+            elif now >= upload.ask_at:
+                upload.pause_s = min(2 * upload.pause_s, limits.GAP_MAX_S)
+                upload.ask_at = now + upload.pause_s
+                yield Wanted(name, upload.src, upload.upload, upload.missing()[: limits.MISSING_MAX])
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _begin(self, src: str, name: Name, part: Part, now: float) -> _Upload:
+        if sum(key == name[0] for key, _ in self._uploads) >= limits.UPLOADS_PEER:
+            raise busy("too many uploads of this key are not complete yet", limits.RETRY_AFTER_MS)
+        upload = self._uploads[name] = _Upload(part.upload, src, now, now)
+        return upload
+
+    def _add(self, upload: _Upload, part: Part) -> None:
+        if part.total:
+            if upload.total not in {0, part.total}:
+                raise bad_request(f"total_chunks was {upload.total} before, and now is {part.total}")
+            if part.total > limits.UPLOAD_CHUNKS:
+                raise bad_request(f"total_chunks must be at most {limits.UPLOAD_CHUNKS}")
+            upload.total = part.total
+        upload.req = part.req if upload.req is None else upload.req
+        upload.content_type = upload.content_type or part.content_type
+        if part.data is None or part.seq in upload.chunks:
+            return
+        if not 1 <= part.seq <= (upload.total or limits.UPLOAD_CHUNKS):
+            raise bad_request(f"seq of a chunk must be from 1 to total_chunks, not {part.seq}")
+        if upload.size + len(part.data) > limits.UPLOAD_B:
+            raise bad_request(f"a request must not be larger than {limits.UPLOAD_B} bytes")
+        if self.size + len(part.data) > self._all_b:
+            raise busy("the relay holds as many unfinished uploads as it can", limits.RETRY_AFTER_MS)
+        upload.chunks[part.seq] = part.data
+        upload.size += len(part.data)
+        self.size += len(part.data)
+
+
+def _typed(req: dict[str, Any], content_type: str) -> dict[str, Any]:
+    """The request with a content type; one of its own counts more."""
+    headers = req.get("headers") or {}
+    if not isinstance(headers, dict) or any(name.lower() == "content-type" for name in headers):
+        return req
+    return {**req, "headers": {**headers, "Content-Type": content_type}}
