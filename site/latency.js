@@ -98,7 +98,7 @@ export class Latency {
     this.#stop = new AbortController();
     $('stop-test').disabled = false;
     try {
-      if (direct) await this.#run(`direct ${direct}`, () => overHttp(direct, wish, this.#stop.signal));
+      if (direct) await this.#run('HTTP, direct', () => overHttp(direct, wish, this.#stop.signal));
       for (const count of parts.length ? parts : [this.#settings.subClients]) {
         if (this.#stop.signal.aborted) break;
         if (count !== this.#settings.subClients && !(await this.#reconnect(count))) break;

@@ -37,7 +37,7 @@ async def test_a_stream_test_tells_its_figures_and_exports_them(stage: Any) -> N
     await stage.page.click("#stream-test [type=submit]")
     await stage.page.wait_for_function("() => document.querySelectorAll('#runs tbody tr').length === 3")
     rows = [await row.inner_text() for row in await stage.page.query_selector_all("#runs tbody tr")]
-    assert [row.split("\t")[0] for row in rows] == ["NKN, 2 parts", "NKN, 1 part", f"direct {stage.upstream}"]
+    assert [row.split("\t")[0] for row in rows] == ["NKN, 2 parts", "NKN, 1 part", "HTTP, direct"]
     assert all(row.endswith("whole") for row in rows)
     assert rows[0].split("\t")[5] == "90.0"  # the upstream's own count and time
     async with stage.page.expect_download() as download:
