@@ -110,10 +110,10 @@ def paced() -> Child:
     return Child([sys.executable, "-m", "bench.paced"], "ready")
 
 
-def dev_node() -> Child:
+def dev_node(*faults: str) -> Child:
     """A dev node that checks no signatures, as real nodes do not; `told` is its RPC URL."""
     words = ["-m", "relay", "devnode", "--rpc-port", "0", "--ws-port", "0", "--lenient"]
-    return Child([sys.executable, *words], "→ NKN dev node ready:")
+    return Child([sys.executable, *words, *faults], "→ NKN dev node ready:")
 
 
 OURS = ("-m", "relay")

@@ -93,6 +93,13 @@ PATH_SHUN_MAX_S: Final = 30.0
 """A path that swallowed a message is passed over for this long, doubled each time up to the maximum."""
 PATH_FRESH_S: Final = 15.0
 """What was measured of a path is believed for this long."""
+LOSS_WEIGHT: Final = 1 / 128
+LOSS_HALF_S: Final = 10.0
+LOSSY: Final = 0.01
+"""What is lost on the way to a peer is smoothed over so many messages, and half forgotten after so long.
+Above the last a message takes all paths at once, faster by a time-out than sending it again."""
+EXTRA_COPIES: Final = 300
+"""Such copies a second, all peers together: a tenth of a core. Beyond, messages take one path again."""
 PATH_SURVEY_S: Final = 5.0
 """Now and then a message takes all paths, to see whether another has become better."""
 HOLD_FRAMES_S: Final = 120

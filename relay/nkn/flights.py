@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from relay.nkn.multi import Recent
 from relay.nkn.pace import Paces
 from wire import limits
+from wire.budget import Budget
 from wire.deadlines import Deadlines
 
 
@@ -54,7 +55,7 @@ class Flights:
     """All messages that wait to be acknowledged.
 
     Args:
-        counts: gets "resent", "resend_given_up", "resend_no_room" and "resend_unproven".
+        counts: gets "copied", "resent", "resend_given_up", "resend_no_room" and "resend_unproven".
     """
 
     def __init__(self, counts: Counter[str]) -> None:
@@ -63,6 +64,7 @@ class Flights:
         self._due: Deadlines[Name] = Deadlines()
         self._peers: Recent[Paces] = Recent()
         self._held_b = 0
+        self._extra = Budget(limits.EXTRA_COPIES, limits.EXTRA_COPIES)
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -71,6 +73,10 @@ class Flights:
         """Our parts that the first copy takes: the best one, or all if that is not known."""
         paces = self._peers.get(dest)
         if paces is None or not paces.proven or len(indices) < 2 or self._is_full:
+            return list(indices)
+        if paces.is_lossy(now) and self._extra.allows(now):
+            self._extra.spend(len(indices) - 1)
+            self._counts["copied"] += 1
             return list(indices)
         return paces.choose(indices, now)
 
@@ -130,6 +136,7 @@ class Flights:
         again: list[Flight] = []
         burst: Counter[str] = Counter()
         lossy: dict[str, set[int]] = {}
+        missed: Counter[str] = Counter()
         for name in list(self._due.take(now)):
             flight = self._flights[name]
             paces = self._paces(flight.dest)
@@ -142,12 +149,13 @@ class Flights:
                 continue
             if not flight.hurried:
                 lossy.setdefault(flight.dest, set()).update(() if flight.resent else flight.paths)
+                missed[flight.dest] += not flight.resent
                 flight.tries += 1
             flight.hurried, flight.resent = False, True
             self._due.set(name, now + self._patience(flight, paces))
             again.append(flight)
         for dest, paths in lossy.items():
-            self._paces(dest).lost(sorted(paths), now)
+            self._paces(dest).lost(sorted(paths), now, missed[dest])
         self._counts["resent"] += len(again)
         return again
 

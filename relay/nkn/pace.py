@@ -65,6 +65,7 @@ class Paces:
         acked_at: when it did so last.
         held_b: bytes under way to it.
         misses: times in a row that nothing was acknowledged in time.
+        loss: share of the messages that were not, smoothed.
     """
 
     proven: bool = False
@@ -72,6 +73,8 @@ class Paces:
     acked_at: float = float("-inf")
     held_b: int = 0
     misses: int = 0
+    loss: float = 0.0
+    _loss_at: float = float("-inf")
     _paths: dict[int, Pace] = field(default_factory=dict)
     _chosen: int | None = None
     _surveyed_at: float = float("-inf")
@@ -106,14 +109,25 @@ class Paces:
         else:
             pace.sample(took, now)
 
+    def is_lossy(self, now: float) -> bool:
+        """Whether so much is lost that a second copy is better than waiting for the time-out of the first."""
+        if now > self._loss_at:
+            if self.loss:
+                self.loss *= 0.5 ** ((now - self._loss_at) / limits.LOSS_HALF_S)
+            self._loss_at = now
+        return self.loss > limits.LOSSY
+
     def kept(self, index: int) -> None:
         """A message that took this path alone arrived: it does not swallow."""
+        self.loss -= self.loss * limits.LOSS_WEIGHT
         if pace := self._paths.get(index):
             pace.penalty, pace.shunned_until = limits.PATH_SHUN_S, 0.0
 
-    def lost(self, indices: Sequence[int], now: float) -> None:
-        """A message that took these paths was not acknowledged in time."""
+    def lost(self, indices: Sequence[int], now: float, count: int = 1) -> None:
+        """So many messages that took these paths were not acknowledged in time."""
         self.misses += 1
+        self.is_lossy(now)  # what was before is as old as it is
+        self.loss += (1 - self.loss) * min(1.0, count * limits.LOSS_WEIGHT)
         for index in indices:
             if pace := self._paths.get(index):
                 pace.lost(now)

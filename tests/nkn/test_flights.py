@@ -565,3 +565,38 @@ def test_no_message_is_sent_more_often_than_the_limit_nor_after_its_acknowledgem
 def attempts(trip):
     """Number → how often it was sent again."""
     return Counter(number for _, number in trip.left)
+
+
+# -- copies over a lossy way --------------------------------------------------------------
+
+
+def lossy_trip():
+    """Bob's ways are known, and some messages to him were lost."""
+    trip = Trip()
+    for number in range(10):
+        trip.send(number)
+        trip.ack(number, number % 2)
+    assert trip.choose() == [0, 1]  # the survey of the start
+    trip.choose()
+    for number in range(10, 14):
+        trip.send(number, paths=[0])
+    trip.wait(2.0)
+    for number in range(10, 14):
+        trip.ack(number)
+    return trip
+
+
+def test_over_a_lossy_way_a_message_takes_all_paths_at_once():
+    trip = lossy_trip()
+    assert [trip.choose() for _ in range(3)] == [[0, 1]] * 3
+    assert trip.counts["copied"] == 3
+
+
+def test_extra_copies_have_a_bound_for_all_peers_together():
+    trip = lossy_trip()
+    for _ in range(limits.EXTRA_COPIES + 5):
+        trip.choose()
+    assert trip.counts["copied"] == limits.EXTRA_COPIES
+    trip.wait(1.0)
+    trip.choose()
+    assert trip.counts["copied"] == limits.EXTRA_COPIES + 1

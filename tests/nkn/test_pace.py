@@ -270,3 +270,34 @@ def test_whatever_happens_one_good_path_or_all_are_taken_and_patience_is_bounded
             assert path.shunned_until <= now < path.measured_at + FRESH_S
         for tries in (1, limits.RESEND_TRIES):
             assert limits.RESEND_SPREAD_MIN_S <= paces.patience(indices, tries) <= limits.RESEND_PAUSE_MAX_S
+
+
+# -- loss -------------------------------------------------------------------------------
+
+
+def test_one_loss_is_not_a_lossy_way_and_two_soon_after_each_other_are():
+    paces = known(0.1, 0.1)
+    paces.lost([0], 1.0)
+    assert not paces.is_lossy(1.0)
+    paces.lost([0], 1.1)
+    assert paces.is_lossy(1.1)
+
+
+def test_several_messages_lost_at_once_count_each():
+    paces = known(0.1, 0.1)
+    paces.lost([0], 1.0, 2)
+    assert paces.is_lossy(1.0)
+    paces.lost([0], 1.0, 10**9)
+    assert paces.loss == 1.0
+
+
+def test_what_was_lost_is_forgotten_with_time_and_by_what_arrives():
+    paces = known(0.1, 0.1)
+    paces.lost([0], 1.0, 2)
+    loss = paces.loss
+    assert paces.is_lossy(1.0)
+    paces.kept(0)
+    assert paces.loss == pytest.approx(loss * (1 - limits.LOSS_WEIGHT))
+    assert not paces.is_lossy(1.0 + limits.LOSS_HALF_S)
+    assert paces.loss < loss / 2
+    assert not paces.is_lossy(0.5)  # a clock that goes back changes nothing

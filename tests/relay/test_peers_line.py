@@ -16,7 +16,7 @@ from aiohttp import web
 from harness import ROOT, Ollamalike, Relay
 
 from relay.nkn.devnode import DevNode, Faults
-from relay.peer import Peer, connect
+from relay.peer import Peer, PeerError, connect
 
 
 @dataclass
@@ -116,6 +116,29 @@ async def test_a_file_that_cannot_be_used_ends_the_start(tmp_path: Path, node: s
         await relay.__aenter__()
     assert await relay.process.wait() == 2
     await relay.__aexit__()
+
+
+# -- a relay that is killed ---------------------------------------------------------------------
+
+
+async def test_a_killed_relay_is_back_at_its_address_and_the_peer_is_told(
+    tmp_path: Path, node: str, listener: Listener
+) -> None:
+    listener.endless = True
+    async with await connect(None, [node]) as client:
+        async with Relay(tmp_path, node, listener.url) as relay:
+            address, peer = relay.address, Peer(relay.address, client)
+            answer = ask(peer)
+            running = asyncio.create_task(lines(answer))
+            await until(lambda: answer.reader.have > 3)
+            relay.process.kill()
+            await relay.process.wait()
+        async with Relay(tmp_path, node, listener.url) as again:
+            assert again.address == address
+            assert (await peer.call("relay.ping"))["addr"] == address
+            with pytest.raises(PeerError, match="was it restarted"):
+                await running
+            await until(lambda: listener.left == 1)
 
 
 # -- requests in pieces -----------------------------------------------------------------------
