@@ -1,22 +1,24 @@
 """What was answered already: no id is executed twice, and what was sent under it may be asked for again.
 
-Ids are kept some minutes, frames (`retained`) some seconds after the end. Bounded; the oldest are forgotten
-first. Pure; owned by `engine`.
+Ids are kept some minutes, frames (`retained`) some seconds after the end. Bounded, and no key can
+push out another's. Pure; owned by `engine`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from relay import frames
 from relay.commands import Command, Effort, Send
+from relay.events import RequestId
 from relay.exchange import Out
 from relay.policy import UpstreamRequest
 from relay.retained import Name, Retained
 from wire import limits
 from wire.errors import Fault
+from wire.window import Window
 
 
 def fingerprint(request: UpstreamRequest) -> bytes:
@@ -40,7 +42,7 @@ class Answered:
     def __init__(self, counts: Counter[str]) -> None:
         self.retained = Retained()
         self._counts = counts
-        self._ended: OrderedDict[Name, tuple[float, bytes]] = OrderedDict()
+        self._ended: Window[bytes, RequestId, bytes] = Window(limits.ANSWERED_MAX, limits.ANSWERED_TTL_S)
 
     def __len__(self) -> int:
         return len(self._ended)
@@ -56,18 +58,12 @@ class Answered:
         if fault is not None and fault.code == "busy":
             self.retained.forget(name)
             return
-        self._ended[name] = now, request
+        self._ended.put(*name, request, now)
         self.retained.ended(name, now)
 
     def which(self, name: Name, now: float) -> bytes | None:
         """The fingerprint of the request that ended under that name within the last minutes."""
-        while self._ended:
-            oldest, _ = next(iter(self._ended.values()))
-            if len(self._ended) < limits.ANSWERED_MAX and now - oldest < limits.ANSWERED_TTL_S:
-                break
-            self._ended.popitem(last=False)
-        found = self._ended.get(name)
-        return None if found is None else found[1]
+        return self._ended.get(*name, now)
 
     def missing(self, src: str, name: Name, wanted: Iterable[int], now: float) -> list[Command]:
         """The frames that the peer lacks; it is told which of them are not kept any more."""

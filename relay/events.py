@@ -123,6 +123,8 @@ def read(data: str | bytes) -> Event:
     kind = ALIASES.get(name.lower()) if isinstance(name, str) else None
     if kind is None:
         raise NotAnEvent("unknown_event")
+    if kind in {"info", "health"} and "addr" in raw:
+        raise NotAnEvent("reflected")  # an answer of ours: a node may hand us our own words as a peer's
     ts_peer, req = raw.get("ts_peer"), raw.get("req")
     part = _part(str(name), raw) if kind == "upload" else Part()
     identifier, fault = _identifier(raw.get("id") if part.upload is None else raw.get("id", part.upload))

@@ -57,6 +57,15 @@ def test_stream_words_states_and_features_stand_in_the_protocol() -> None:
         assert f"`{feature}`" in PROTOCOL
 
 
+def test_every_test_that_an_attack_names_is_there() -> None:
+    told = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", told):
+        assert f"def {name}(" in source, name
+    for path in re.findall(r"tests/[\w/]+\.py", told):
+        assert (ROOT / path).is_file(), path
+
+
 def test_every_command_stands_in_the_readme() -> None:
     for command in asking._COMMANDS:
         assert f"relay {command} " in README or f"{command} \\|" in README

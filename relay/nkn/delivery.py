@@ -77,7 +77,7 @@ class Delivery:
         if len(self._running) >= limits.HANDLERS_MAX:
             self._counts["handlers_busy"] += 1
             return False
-        copy, first = multi.Copy(now), True
+        copy, first = multi.Copy(), True
         if inner.message_id:
             # Unsealed messages, where they are accepted, cannot stand in the way of sealed ones.
             proven = arrival.key if arrival.encrypted else b"unsealed" + arrival.key

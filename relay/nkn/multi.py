@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from relay.nkn.arrival import Arrival
 from wire import limits
+from wire.window import Window
 
 _V = TypeVar("_V")
 
@@ -24,14 +25,12 @@ class Copy:
     """What is known of a message that arrived at least once.
 
     Attributes:
-        seen_at: when the first copy came, seconds.
         outcome: "pending" until the handlers are done, then "ack", "reply" or "silent".
         reply: what was answered, if it was short enough to keep.
         waiting: copies that came while the handlers ran, one per path.
         forgotten: it is not in the table any more.
     """
 
-    seen_at: float
     outcome: str = "pending"
     reply: str | bytes | None = None
     waiting: list[Arrival] = field(default_factory=list)
@@ -42,11 +41,11 @@ class Seen:
     """Messages of the last minutes by (key, id), so that copies are acknowledged but not delivered.
 
     Keyed by the sender's key too: with the id alone, as the SDKs do it, a stranger who guesses an id
-    could suppress a message. Bounded: the oldest are forgotten first.
+    could suppress a message. Bounded: a key that sends many pushes out its own.
     """
 
     def __init__(self) -> None:
-        self._copies: OrderedDict[tuple[bytes, bytes], Copy] = OrderedDict()
+        self._copies: Window[bytes, bytes, Copy] = Window(limits.SEEN_MAX, limits.SEEN_TTL_S, self._forgotten)
         self._replies_b = 0
 
     def __len__(self) -> int:
@@ -54,12 +53,11 @@ class Seen:
 
     def arrive(self, key: bytes, message_id: bytes, now: float) -> tuple[Copy, bool]:
         """(what is known, whether this is the first copy)."""
-        self._forget(now)
-        known = self._copies.get((key, message_id))
+        known = self._copies.get(key, message_id, now)
         if known is not None:
             return known, False
-        first = Copy(now)
-        self._copies[key, message_id] = first
+        first = Copy()
+        self._copies.put(key, message_id, first, now)
         return first, True
 
     def keep_reply(self, copy: Copy, reply: str | bytes) -> None:
@@ -71,14 +69,9 @@ class Seen:
             copy.reply = reply
             self._replies_b += size
 
-    def _forget(self, now: float) -> None:
-        while self._copies:
-            oldest = next(iter(self._copies.values()))
-            if len(self._copies) < limits.SEEN_MAX and now - oldest.seen_at < limits.SEEN_TTL_S:
-                return
-            _, oldest = self._copies.popitem(last=False)
-            oldest.forgotten = True
-            self._replies_b -= len(oldest.reply or "")
+    def _forgotten(self, copy: Copy) -> None:
+        copy.forgotten = True
+        self._replies_b -= len(copy.reply or "")
 
 
 class Recent(OrderedDict[str, _V]):

@@ -239,3 +239,12 @@ def test_a_lone_path_never_judges_itself():
     for _ in range(limits.PATH_DEAD_SENDS):
         paths.sent(0, 0.0)
     assert paths.dead(LATE) == []
+
+
+def test_a_key_that_sends_many_messages_makes_nobody_elses_new_again(monkeypatch):
+    monkeypatch.setattr(limits, "SEEN_MAX", 16)
+    seen = Seen()
+    seen.arrive(b"small", b"id", 0.0)
+    for number in range(1000):
+        seen.arrive(b"greedy", number.to_bytes(8, "big"), 1.0)
+    assert seen.arrive(b"small", b"id", 2.0)[1] is False

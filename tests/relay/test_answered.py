@@ -47,12 +47,21 @@ def test_the_oldest_are_forgotten_first(monkeypatch):
         known.ended((b"a" * 32, number), PRINT, None, 100.0 + number)
     assert [known.which((b"a" * 32, number), 105.0) for number in range(5)] == [
         None,
-        None,
+        PRINT,
         PRINT,
         PRINT,
         PRINT,
     ]
-    assert len(known) == 3
+    assert len(known) == 4
+
+
+def test_a_key_with_many_requests_pushes_out_its_own_alone(monkeypatch):
+    monkeypatch.setattr(limits, "ANSWERED_MAX", 16)
+    known = answered()
+    known.ended(B, PRINT, None, 100.0)
+    for number in range(1000):
+        known.ended((b"a" * 32, number), PRINT, None, 101.0)
+    assert known.which(B, 102.0) == PRINT
 
 
 def test_it_never_grows_beyond_what_one_question_leaves_and_one_end_adds(monkeypatch):

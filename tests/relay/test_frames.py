@@ -54,6 +54,22 @@ def test_the_events_are_those_of_the_contract():
     assert events.ALIASES == PUBLISHED
 
 
+def test_what_a_relay_says_is_none_of_the_events_that_it_takes():
+    """A sealed message opens in both directions: a node may hand us our own words as the peer's."""
+    asked = ask(event="ping", id="1")
+    said = [
+        frames.pong(asked, 1, "a"), frames.info("1", 1, "a", {}), frames.health("1", 1, "a", []),
+        frames.begin("1", 200, {}, 1), frames.lines("1", []), frames.chunk("1", 1, b""),
+        frames.keepalive("1", 1, 0, "queued", 1), frames.gone("1", [1]), frames.upload_missing("1", "u", [1]),
+        frames.refusal("1", bad_request("x"), events.StreamMode(wanted=True, lines=False)),
+        frames.response("1", 200, {}, b"", None),
+    ]  # fmt: skip
+    assert len({json.loads(text)["event"] for text in said}) == len(said)
+    for text in said:
+        with pytest.raises(events.NotAnEvent, match=r"^(unknown_event|reflected)$"):
+            events.read(text)
+
+
 @pytest.mark.parametrize("spell", [str.lower, str.upper, str.title])
 def test_every_event_in_any_case(spell):
     assert {name: ask(event=spell(name), id="1").kind for name in PUBLISHED} == PUBLISHED
