@@ -133,7 +133,7 @@ class Engine:
         return self._drop("health_queue_full", src) if answers is None else answers
 
     def _cancel(self, src: str, name: Name, _event: events.Event, now: float) -> list[Command]:
-        self._uploads.forget(name)
+        self._uploads.forget(name, now)
         tag = self._runs.tag(name)
         if tag is None:
             return self._drop("cancel_of_unknown_id", src)
@@ -148,10 +148,8 @@ class Engine:
 
     def _missing(self, src: str, name: Name, event: events.Event, now: float) -> list[Command]:
         run = self._runs.named(name)
-        if run is not None:
-            run.exchange.heard(now)
         sent = [seq for seq in event.missing if run is None or run.exchange.has_sent(seq)]
-        return self._answered.missing(src, name, sent, now)
+        return [*self._runs.heard(name, now), *self._answered.missing(src, name, sent, now)]
 
     def _resume(self, src: str, name: Name, event: events.Event, now: float) -> list[Command]:
         """The peer was away: it gets what it lacks, and what comes from now on goes to where it is."""
@@ -182,6 +180,7 @@ class Engine:
                 return self._repeated(src, name, event, first, now)
             tag = self._tags = self._tags + 1
             exchange = self._admit(tag, src, name, event, now)
+            self._uploads.forget(name, now)
         except Fault as fault:
             return self._refuse(src, name, stream, fault)
         request = exchange.request

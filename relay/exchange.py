@@ -184,8 +184,7 @@ class Exchange:
         self._weigh(now)
         if number < self._number:
             return []
-        self._outflow.acknowledged()
-        return self.advance(now)
+        return self._clocked(now)
 
     def reached(self, seq: int, now: float) -> list[Out]:
         """The peer says that it has everything up to `seq`."""
@@ -193,8 +192,7 @@ class Exchange:
         self._weigh(now)
         if seq < self._outflow.framed:
             return []
-        self._outflow.acknowledged()
-        return self.advance(now)
+        return self._clocked(now)
 
     def heard(self, now: float, *, moved: bool = False) -> None:
         """The peer said something about this request, perhaps from another place."""
@@ -245,6 +243,11 @@ class Exchange:
 
     def _weigh(self, now: float) -> None:
         self._patience.hold(now, held=self._hearing.holding)
+
+    def _clocked(self, now: float) -> list[Out]:
+        """What waited for an acknowledgement; all else waits for its own time, and its place in the queue."""
+        self._outflow.acknowledged()
+        return self._number_all(self._outflow.advance(now), now)
 
     def _collect(self, data: bytes, now: float) -> list[Out]:
         room = self._manner.max_body_b - len(self._body)

@@ -51,6 +51,8 @@ class Hearing:
         """Frame `number` left; it has `size` bytes and holds everything up to line `last`."""
         self._under_way[number] = _Sent(now, size, last)
         self._under_way_b += size
+        if not self._answers:
+            self._drop_old(now)  # else `heard` does; of a peer that never answers it would all be kept
         self._weigh()
 
     def acknowledged(self, number: int, now: float) -> None:
@@ -68,11 +70,7 @@ class Hearing:
         """A sign of life. What is under way for too long by then is lost, and asked for if it is missed."""
         self._answers = True
         self._heard_at = now
-        while self._under_way:
-            number, frame = next(iter(self._under_way.items()))
-            if now - frame.at < self.gone_s:
-                break
-            self._drop(number)
+        self._drop_old(now)
         self._weigh()
 
     def moved(self, now: float) -> None:
@@ -87,6 +85,13 @@ class Hearing:
             return None
         oldest = next(iter(self._under_way.values()))
         return max(self._heard_at + self.gone_s, oldest.at + self.gone_s / 2)
+
+    def _drop_old(self, now: float) -> None:
+        while self._under_way:
+            number, frame = next(iter(self._under_way.items()))
+            if now - frame.at < self.gone_s:
+                break
+            self._drop(number)
 
     def _drop(self, number: int) -> None:
         frame = self._under_way.pop(number, None)

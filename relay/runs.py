@@ -108,6 +108,14 @@ class Runs:
             self.listens(run.dest)
         return self.on(tag, lambda exchange: exchange.acknowledged(number, now), now)
 
+    def heard(self, name: Name, now: float) -> list[Command]:
+        """The peer of that exchange said something; its upstream may be held, or read on, from now on."""
+        run = self.named(name)
+        if run is None:
+            return []
+        run.exchange.heard(now)
+        return self._outs(self._tags[name], run, (), now)
+
     def closed(self, tag: int, now: float) -> list[Command]:
         """The worker of this exchange is free again."""
         self._admission.release(tag)

@@ -4,6 +4,7 @@
     chunk  │ in any order; sent once, so what is missing is asked for
     end    │ may be lost: `total` is in each chunk
     asking │ UPLOAD_ASK_S after the last of them came, sooner behind `end`, then ever more rarely
+    behind │ what comes of an upload that was given out or up is passed over, but a new beginning
     bounds │ UPLOAD_B of one request, UPLOADS_PEER of a key, UPLOADS_ALL_B in all, UPLOAD_SILENCE_S of silence
 
 Pure; owned by `engine`.
@@ -11,6 +12,7 @@ Pure; owned by `engine`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +34,7 @@ class _Upload:
     req: dict[str, Any] | None = None
     content_type: str | None = None
     size: int = 0
+    repeated: bool = False
     chunks: dict[int, bytes] = field(default_factory=dict)
 
     def missing(self) -> list[int]:
@@ -80,6 +83,7 @@ class Uploads:
         self.size = 0
         self._all_b = all_b
         self._uploads: dict[Name, _Upload] = {}
+        self._over: OrderedDict[Name, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._uploads)
@@ -92,26 +96,32 @@ class Uploads:
         """
         upload = self._uploads.get(name)
         if upload is None:
+            repeated = self._is_over(name, now)
+            if part.req is None and (repeated or self._is_full(name[0])):
+                return None
             upload = self._begin(src, name, part, now)
+            upload.repeated = repeated
         upload.src, upload.heard_at = src, now
         upload.pause_s = limits.UPLOAD_ASK_S
         upload.ask_at = now + (limits.GAP_FIRST_S if part.ends else limits.UPLOAD_ASK_S)
         try:
             self._add(upload, part)
         except Fault:
-            self.forget(name)
+            self.forget(name, now)
             raise
         if upload.missing():
             return None
-        self.forget(name)
+        self.forget(name, now)
         body = b"".join(upload.chunks[seq] for seq in range(1, upload.total + 1))
         return Whole(_typed(upload.req or {}, upload.content_type or "application/json"), body)
 
-    def forget(self, name: Name) -> None:
-        """Give an upload up."""
+    def forget(self, name: Name, now: float) -> None:
+        """Give an upload out or up."""
         upload = self._uploads.pop(name, None)
-        if upload is not None:
-            self.size -= upload.size
+        if upload is None:
+            return
+        self.size -= upload.size
+        self._close(name, now)
 
     def due_at(self) -> float | None:
         """When `advance` has something to say."""
@@ -124,7 +134,9 @@ class Uploads:
         """What is to be asked for, and what is given up."""
         for name, upload in list(self._uploads.items()):
             if now >= upload.heard_at + limits.UPLOAD_SILENCE_S:
-                self.forget(name)
+                self.forget(name, now)
+                if upload.repeated and not upload.chunks:
+                    continue  # a late copy of a beginning whose upload was answered
                 there = f"{len(upload.chunks)} of {upload.total or 'an unknown number of'} chunks came"
                 yield Lost(name, upload.src, upload.req or {}, upload_incomplete(f"{there}, then none"))
             elif now >= upload.ask_at:
@@ -134,8 +146,24 @@ class Uploads:
 
     # -- inside -------------------------------------------------------------------------
 
+    def _close(self, name: Name, now: float) -> None:
+        self._over[name] = now
+        self._over.move_to_end(name)
+        if len(self._over) > limits.UPLOADS_OVER_MAX:
+            self._over.popitem(last=False)
+
+    def _is_full(self, key: bytes) -> bool:
+        return sum(other == key for other, _ in self._uploads) >= limits.UPLOADS_PEER
+
+    def _is_over(self, name: Name, now: float) -> bool:
+        """Whether an upload of that name was given out or up lately."""
+        while self._over and now - next(iter(self._over.values())) >= limits.UPLOAD_SILENCE_S:
+            self._over.popitem(last=False)
+        return name in self._over
+
     def _begin(self, src: str, name: Name, part: Part, now: float) -> _Upload:
-        if sum(key == name[0] for key, _ in self._uploads) >= limits.UPLOADS_PEER:
+        if self._is_full(name[0]):
+            self._close(name, now)
             raise busy("too many uploads of this key are not complete yet", limits.RETRY_AFTER_MS)
         upload = self._uploads[name] = _Upload(part.upload, src, now, now)
         return upload

@@ -47,6 +47,7 @@ class Book:
         self._ledger = Ledger(engine, shares)
         self._memory = Memory(engine)
         self._listeners: set[str] = set()
+        self._answered: set[Name] = set()
         self._now = 0.0
         self._touched: Case | None = None
         self._event: dict[str, Any] = {}
@@ -66,6 +67,8 @@ class Book:
         self._src, self._key = src, key
         self._event = json.loads(text) if text.startswith("{") else {}
         self._verdicts, self._repeated = 0, self._engine.counts["repeated"]
+        if self._event.get("event") == "http.upload.begin":
+            self._answered.discard(self._name)
         case = self.live.get(self._name)
         if case is not None:
             self._touched = case
@@ -230,10 +233,17 @@ class Book:
             judging.keepalive(self.live[name], frame, at, self._slack_s)
             self._check_position(self.live[name], frame)
         elif event in judging.TERMINAL:
-            check(name not in self.live, "second-end", f"of {name[1]}, which runs")
-            check(frame["ok"] is False, "second-end", f"{name[1]} is refused and ok")
+            self._refused(name, frame)
         else:
             check(event == "http.upload.missing" and name[1], "unknown-frame", command.text[:80])
+
+    def _refused(self, name: Name, frame: dict[str, Any]) -> None:
+        """An end without a beginning is the answer to a request, or to pieces that never became one."""
+        check(name not in self.live, "second-end", f"of {name[1]}, which runs")
+        check(frame["ok"] is False, "second-end", f"{name[1]} is refused and ok")
+        if self._kind not in {"http", "upload"} or name != self._name:
+            check(name not in self._answered, "second-end", f"of {name[1]}, which had one: {frame['error']}")
+        self._answered.add(name)
 
     def _original(self, case: Case, command: Send, frame: dict[str, Any], at: float) -> None:
         event = frame["event"]
@@ -252,6 +262,7 @@ class Book:
         if ends:
             case.ended_at = at
             del self.live[case.name]
+            self._answered.add(case.name)
             self._ledger.ended(case)
 
     def _again(self, command: Send, name: Name, event: str) -> None:

@@ -11,7 +11,7 @@ from relay.uploads import Uploads
 from wire import limits
 
 _SMALL: dict[str, tuple[float, int, int]] = {
-    "HOLD_B": (0.35, 600, 6000),
+    "HOLD_B": (0.4, 2500, 6000),
     "FRAME_TARGET_B": (0.25, 400, 4000),
     "LINE_MAX_B": (0.15, 1500, 3000),
     "CHUNK_B": (0.3, 64, 1024),

@@ -189,6 +189,8 @@ UPLOAD_B: Final = 32 * 1024 * 1024
 UPLOADS_ALL_B: Final = 128 * 1024 * 1024
 UPLOADS_PEER: Final = 4
 """Unfinished uploads: bytes of all keys, and how many of one."""
+UPLOADS_OVER_MAX: Final = 4096
+"""Uploads of which it is remembered, for UPLOAD_SILENCE_S, that they were given out or up."""
 UPLOAD_CHUNKS: Final = 4096
 UPLOAD_CHUNK_B: Final = 60 * 1024
 """Pieces of one request, and the bytes that our peer puts into one: 80 KiB as base64."""

@@ -296,3 +296,52 @@ def test_only_so_many_addresses_are_remembered_as_listening() -> None:
         runs.listens(str(number))
     assert not runs.is_listener("4")
     assert runs.is_listener("5")
+
+
+# -- found by the simulator -------------------------------------------------------------------
+
+
+def test_a_peer_whose_first_sign_of_life_is_what_it_lacks_is_held_at_once() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.engine.head(1, 200, NDJSON, desk.now)
+    for _ in range(2 + limits.HOLD_B // len(LINE)):
+        assert "hold 1" not in short(desk.engine.data(1, LINE, desk.now))
+    assert "hold 1" in short(desk.say("relay.response.missing", id="i", missing=[1]))
+
+
+def test_an_upstream_is_read_on_when_a_peer_that_lacks_something_says_so() -> None:
+    desk = Desk()
+    tag = begun(desk, timeout_ms=1000)
+    held = False
+    while not held:
+        held = f"hold {tag}" in short(desk.engine.data(tag, LINE, desk.now))
+    desk.now += limits.GONE_S  # what was under way is lost by now
+    assert f"go on {tag}" in short(desk.say("relay.response.missing", id="i", missing=[1]))
+
+
+def test_an_upload_that_was_refused_ends_once() -> None:
+    desk = Desk()
+    begin, *others = pieces()
+    begin["req"] = {**REQ, "path": "/api/pull"}
+    assert [frame["event"] for frame in frames_of(hear(desk, begin, *others))] == ["relay.response.end"]
+    assert desk.engine.statistics()["uploads"] == 0
+    assert desk.engine.due_at() is None
+
+
+def test_a_request_that_comes_whole_takes_the_place_of_its_pieces() -> None:
+    desk = Desk()
+    hear(desk, pieces()[0])
+    assert "start 1" in short(desk.ask("i"))
+    assert desk.engine.statistics()["uploads"] == 0
+
+
+def test_a_keepalive_of_one_who_waits_always_names_its_place() -> None:
+    desk = Desk(workers=1, per_peer=1)
+    desk.ask("first")
+    desk.ask("i")
+    (first,) = [frame for frame in sent(desk.wait(1.0)) if json.loads(frame.text)["id"] == "i"]
+    desk.now += 10.0
+    assert desk.engine.acknowledged(2, first.number or 0, desk.now) == []
+    places = {frame["id"]: frame.get("position") for frame in frames_of(desk.wait(0.0))}
+    assert places == {"first": None, "i": 1}

@@ -139,3 +139,12 @@ def test_holding_and_gone_follow_from_what_is_under_way(events: list, answers: b
         gone_at = hearing.gone_at()
         assert (gone_at is None) == (not answers or not sizes)
         assert gone_at is None or gone_at >= GONE_S
+
+
+def test_of_a_peer_that_never_answers_no_more_is_kept_than_counts_when_it_does() -> None:
+    hearing = Hearing(0.0, answers=False)
+    for second in range(10_000):
+        hearing.sent(second, 10, second, float(second))
+    assert len(hearing._under_way) <= GONE_S
+    hearing.heard(10_000.0)
+    assert hearing.gone_at() == 10_000.0 + GONE_S

@@ -152,8 +152,8 @@ def test_all_keys_together_have_a_bound_too() -> None:
     with pytest.raises(Fault) as caught:
         uploads.take("c", (b"c", 1), chunk(1, b"1"), 0.0)
     assert caught.value.code == "busy"
-    uploads.forget((b"a", 1))
-    uploads.forget((b"nobody", 1))
+    uploads.forget((b"a", 1), 0.0)
+    uploads.forget((b"nobody", 1), 0.0)
     assert uploads.size == 5
     uploads.take("c", (b"c", 1), chunk(1, b"1"), 0.0)
 
@@ -180,3 +180,54 @@ def test_in_any_order_with_doubles_the_body_is_the_same(
     assert found is not None
     assert found.body == b"".join(pieces)
     assert uploads.size == 0
+
+
+def test_an_end_that_comes_behind_the_last_chunk_begins_nothing_anew() -> None:
+    uploads = Uploads()
+    uploads.take("a", NAME, begin(1), 0.0)
+    assert uploads.take("a", NAME, chunk(1, total=1), 0.1) is not None
+    for late in (END, chunk(1, total=1)):
+        assert uploads.take("a", NAME, late, 0.2) is None
+    assert (len(uploads), uploads.due_at()) == (0, None)
+
+
+def test_a_new_beginning_under_the_same_name_is_an_upload_again() -> None:
+    uploads = Uploads()
+    uploads.take("a", NAME, begin(1), 0.0)
+    uploads.take("a", NAME, chunk(1, total=1), 0.1)
+    assert uploads.take("a", NAME, begin(1), 0.2) is None
+    assert uploads.take("a", NAME, chunk(1, total=1), 0.3) is not None
+
+
+def test_a_late_copy_of_a_beginning_ends_without_another_word() -> None:
+    uploads = Uploads()
+    uploads.take("a", NAME, begin(1), 0.0)
+    uploads.take("a", NAME, chunk(1, total=1), 0.1)
+    uploads.take("a", NAME, begin(1), 0.2)
+    late = 0.2 + limits.UPLOAD_SILENCE_S
+    assert list(uploads.advance(late)) == []
+    assert len(uploads) == 0
+
+
+def test_what_is_over_is_forgotten_after_a_while_and_beyond_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "UPLOADS_OVER_MAX", 2)
+    uploads = Uploads()
+    for number in range(3):
+        uploads.take("a", (b"k", number), begin(1), 0.0)
+        uploads.take("a", (b"k", number), chunk(1, total=1), 0.0)
+    assert list(uploads._over) == [(b"k", 1), (b"k", 2)]
+    assert uploads.take("a", (b"k", 2), END, limits.UPLOAD_SILENCE_S) is None
+    assert len(uploads) == 1
+
+
+def test_one_too_many_of_a_key_is_refused_once() -> None:
+    uploads = Uploads()
+    for number in range(limits.UPLOADS_PEER):
+        uploads.take("a", (b"k", number), begin(), 0.0)
+    assert uploads.take("a", (b"k", "more"), chunk(1), 0.0) is None  # nobody knows yet how it wants its answer
+    with pytest.raises(Fault) as caught:
+        uploads.take("a", (b"k", "more"), begin(), 0.0)
+    assert caught.value.code == "busy"
+    uploads.forget((b"k", 0), 0.0)
+    assert uploads.take("a", (b"k", "more"), chunk(1), 0.1) is None
+    assert len(uploads) == limits.UPLOADS_PEER - 1
