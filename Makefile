@@ -5,7 +5,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PAGE := $(PYTHON) scripts/prepare.py node site "what the page is made of" "the page in the browser is left out"
 
-.PHONY: demo test core check bench bench-proxies bench-lossy bench-page pins proto clean
+.PHONY: demo test core check bench bench-proxies bench-lossy bench-page fuzz pins proto clean
 
 ## The main job, on this machine alone: dev node, farm, relay, and a peer that asks. ONCE=1 ends by itself;
 ## TARGET=http://127.0.0.1:11434 serves an Ollama that runs already instead of the embedded model.
@@ -37,6 +37,10 @@ bench-proxies: .venv/run
 ## Streams over networks that delay and lose; ARGS=--quick for two minutes.
 bench-lossy: .venv/run
 	@$(BIN)/python -m bench.lossy $(ARGS)
+
+## A million strange inputs for each reader of strangers' bytes; ARGS="--seed 2".
+fuzz: .venv/run
+	@$(BIN)/python -m fuzzing $(ARGS)
 
 ## What the page costs: weight, time until it can be used, CPU of a stream that is drawn. Needs Chromium.
 bench-page: .venv/test page

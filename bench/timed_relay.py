@@ -23,7 +23,10 @@ from relay.cli import main as relay_main
 SEAMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "JSON and frame text",
-        tuple(f"relay.frames:{name}" for name in ("Line.of", "lines", "begin", "end", "read")),
+        (
+            "relay.events:read",
+            *(f"relay.frames:{name}" for name in ("Line.of", "lines", "begin", "end")),
+        ),
     ),
     (
         "engine",

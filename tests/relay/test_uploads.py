@@ -224,7 +224,9 @@ def test_one_too_many_of_a_key_is_refused_once() -> None:
     uploads = Uploads()
     for number in range(limits.UPLOADS_PEER):
         uploads.take("a", (b"k", number), begin(), 0.0)
-    assert uploads.take("a", (b"k", "more"), chunk(1), 0.0) is None  # nobody knows yet how it wants its answer
+    assert (
+        uploads.take("a", (b"k", "more"), chunk(1), 0.0) is None
+    )  # nobody knows yet how it wants its answer
     with pytest.raises(Fault) as caught:
         uploads.take("a", (b"k", "more"), begin(), 0.0)
     assert caught.value.code == "busy"

@@ -99,7 +99,7 @@ async def test_both_tabs_with_the_real_model(demo: Demo, tmp_path: Path) -> None
     await page.wait_for_selector("#stop", state="hidden", timeout=60_000)
     said = await page.inner_text("#messages li.assistant:last-child .text")
     assert said
-    assert "24 tokens" in await page.inner_text("#messages li.assistant:last-child .note")
+    assert " tokens, " in await page.inner_text("#messages li.assistant:last-child .note")
     await asyncio.sleep(0.5)  # it is written down a moment later
     await page.reload()
     await page.click("#tab-chat")
