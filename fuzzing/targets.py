@@ -142,6 +142,7 @@ def _event(**fields: object) -> bytes:
     return json.dumps(fields).encode()
 
 
+_A = {"A": "b"}
 _REQ = {"path": "/api/chat", "method": "POST", "json": {"model": "m", "stream": True}, "stream": "chunks"}
 _UPLOAD = {"id": "i", "upload_id": "u", "total_chunks": 2}
 _SEALED = (payload.message("x", b"12345678"), payload.reply(b"y", b"12345678"), payload.ack(b"12345678"))
@@ -158,7 +159,7 @@ TARGETS = (
         (
             _event(event="relay.http", id="i", req=_REQ),
             _event(event="relay.http", id=1, req={"url": "http://127.0.0.1:8080/base/api/tags", "verify": 0}),
-            _event(event="http.request", id="i", req={"service": "llm", "path": "/models", "headers": {"A": ""}}),
+            _event(event="http.request", id="i", req={"service": "llm", "path": "/models", "headers": _A}),
             _event(event="relay.http", id="i", req={"path": "/api/show", "method": "POST", "data": "{}"}),
             _event(event="relay.ping", ts_peer=5), _event(event="relay.ack", id="i", seq=7),
             _event(event="relay.response.missing", id="i", missing=[0, 1, -1]),

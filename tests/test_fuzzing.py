@@ -28,10 +28,10 @@ def test_a_reader_that_stumbles_is_found_and_the_input_is_told() -> None:
 
     with pytest.raises(FoundError, match=r"weak, seed 7, input [0-9]+: AssertionError: three") as found:
         fuzz(Target("weak", feed, (b'{"a":{}}',)), 10_000, seed=7)
-    again = str(found.value)
+    again = str(found.value).partition("\n")[0]
     with pytest.raises(FoundError) as found:
         fuzz(Target("weak", feed, (b'{"a":{}}',)), 10_000, seed=7)
-    assert str(found.value) == again
+    assert str(found.value).startswith(again)
 
 
 def test_inputs_are_many() -> None:
