@@ -30,11 +30,12 @@ class Listener:
     left: int = 0
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        self.bodies.append(await request.read())
+        body = await request.read()
+        self.bodies.append(body)
         answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         try:
             await answer.prepare(request)
-            while self.endless:
+            while self.endless and b'"short"' not in body:
                 await answer.write(self.line)
                 self.written += len(self.line)
                 await asyncio.sleep(0.005)
@@ -183,7 +184,7 @@ async def test_a_peer_that_is_killed_frees_the_upstream(
         await relay.tells("peer_gone")
 
 
-async def test_a_stopped_peer_holds_its_upstream_and_goes_on_with_every_line(
+async def test_a_stopped_peer_holds_its_own_upstream_and_nobody_elses_and_goes_on_with_every_line(
     tmp_path: Path, node: str, listener: Listener
 ) -> None:
     """What a phone does that looks away for a moment: nothing is read, and then all of it."""
@@ -197,6 +198,10 @@ async def test_a_stopped_peer_holds_its_upstream_and_goes_on_with_every_line(
             while at != listener.written:
                 at = listener.written
                 await asyncio.sleep(1)
+        async with await connect(None, [node]) as client:
+            other = Peer(relay.address, client)
+            for _ in range(5):
+                assert len(await lines(ask(other, model="short"))) == 2
         child.send_signal(signal.SIGCONT)
         await until(lambda: listener.written > at + 1_000_000)
         child.terminate()
