@@ -5,7 +5,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PAGE := $(PYTHON) scripts/prepare.py node site "what the page is made of" "the page in the browser is left out"
 
-.PHONY: demo test core check bench bench-proxies bench-lossy bench-page fuzz pins proto clean
+.PHONY: demo test core check simulate bench bench-proxies bench-lossy bench-page fuzz pins proto clean
 
 ## The main job, on this machine alone: dev node, farm, relay, and a peer that asks. ONCE=1 ends by itself;
 ## TARGET=http://127.0.0.1:11434 serves an Ollama that runs already instead of the embedded model.
@@ -24,6 +24,10 @@ core: .venv/test
 ## Style and types.
 check: .venv/test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/mypy --strict site/*.py
+
+## Ten thousand worlds in which everything goes wrong, each from a seed; ARGS="--first 10000", ARGS="--seed 7 --trace".
+simulate: .venv/run
+	@$(BIN)/python -m simulator --worlds 10000 --keep $(ARGS)
 
 ## The relay beside a plain one on the official SDK and direct HTTP, in one run of six minutes; ARGS=--quick for one.
 ## PROFILE=1 tells instead where the relay's CPU goes.

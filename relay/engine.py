@@ -161,6 +161,7 @@ class Engine:
         """A request in pieces; the last of them makes it a request as any other."""
         if self._first(name, now) is not None:
             return self._drop("upload_repeated", src)
+        req = event.part.req or self._uploads.asked(name)
         try:
             if event.fault is not None:
                 raise event.fault
@@ -168,19 +169,19 @@ class Engine:
                 raise bad_request("id is missing; every request needs one of its own")
             whole = self._uploads.take(src, name, event.part, now)
         except Fault as fault:
-            return self._refuse(src, name, events.stream_mode(event.part.req or {}), fault)
+            return self._refuse(src, name, events.stream_mode(req), fault)
         if whole is None:
             return []
         return self._ask(src, name, replace(event, kind="http", req=whole.req, body=whole.body), now)
 
     def _ask(self, src: str, name: Name, event: events.Event, now: float) -> list[Command]:
         stream = events.stream_mode(event.req)
+        self._uploads.forget(name, now)  # it came whole; what comes of its pieces is passed over
         try:
             if (first := self._first(name, now)) is not None:
                 return self._repeated(src, name, event, first, now)
             tag = self._tags = self._tags + 1
             exchange = self._admit(tag, src, name, event, now)
-            self._uploads.forget(name, now)
         except Fault as fault:
             return self._refuse(src, name, stream, fault)
         request = exchange.request

@@ -4,6 +4,7 @@
     chunk  │ in any order; sent once, so what is missing is asked for
     end    │ may be lost: `total` is in each chunk
     asking │ UPLOAD_ASK_S after the last of them came, sooner behind `end`, then ever more rarely
+    wrong  │ refused as soon as its request is known, which says in which form
     behind │ what comes of an upload that was given out or up is passed over, but a new beginning
     bounds │ UPLOAD_B of one request, UPLOADS_PEER of a key, UPLOADS_ALL_B in all, UPLOAD_SILENCE_S of silence
 
@@ -35,6 +36,7 @@ class _Upload:
     content_type: str | None = None
     size: int = 0
     repeated: bool = False
+    fault: Fault | None = None
     chunks: dict[int, bytes] = field(default_factory=dict)
 
     def missing(self) -> list[int]:
@@ -106,14 +108,23 @@ class Uploads:
         upload.ask_at = now + (limits.GAP_FIRST_S if part.ends else limits.UPLOAD_ASK_S)
         try:
             self._add(upload, part)
-        except Fault:
+        except Fault as fault:
+            self._spoil(upload, fault)
+        if upload.fault is not None:
+            if upload.req is None:
+                return None  # nobody knows yet how its peer wants the answer
             self.forget(name, now)
-            raise
+            raise upload.fault
         if upload.missing():
             return None
         self.forget(name, now)
         body = b"".join(upload.chunks[seq] for seq in range(1, upload.total + 1))
         return Whole(_typed(upload.req or {}, upload.content_type or "application/json"), body)
+
+    def asked(self, name: Name) -> dict[str, Any]:
+        """The request of an upload, as far as it is known."""
+        upload = self._uploads.get(name)
+        return {} if upload is None else upload.req or {}
 
     def forget(self, name: Name, now: float) -> None:
         """Give an upload out or up."""
@@ -146,6 +157,11 @@ class Uploads:
 
     # -- inside -------------------------------------------------------------------------
 
+    def _spoil(self, upload: _Upload, fault: Fault) -> None:
+        """It will be refused; what came of it need not be kept."""
+        self.size -= upload.size
+        upload.fault, upload.size, upload.chunks = fault, 0, {}
+
     def _close(self, name: Name, now: float) -> None:
         self._over[name] = now
         self._over.move_to_end(name)
@@ -169,15 +185,15 @@ class Uploads:
         return upload
 
     def _add(self, upload: _Upload, part: Part) -> None:
+        upload.req = part.req if upload.req is None else upload.req
+        upload.content_type = upload.content_type or part.content_type
         if part.total:
             if upload.total not in {0, part.total}:
                 raise bad_request(f"total_chunks was {upload.total} before, and now is {part.total}")
             if part.total > limits.UPLOAD_CHUNKS:
                 raise bad_request(f"total_chunks must be at most {limits.UPLOAD_CHUNKS}")
             upload.total = part.total
-        upload.req = part.req if upload.req is None else upload.req
-        upload.content_type = upload.content_type or part.content_type
-        if part.data is None or part.seq in upload.chunks:
+        if part.data is None or part.seq in upload.chunks or upload.fault is not None:
             return
         if not 1 <= part.seq <= (upload.total or limits.UPLOAD_CHUNKS):
             raise bad_request(f"seq of a chunk must be from 1 to total_chunks, not {part.seq}")

@@ -235,7 +235,8 @@ class Book:
         elif event in judging.TERMINAL:
             self._refused(name, frame)
         else:
-            check(event == "http.upload.missing" and name[1], "unknown-frame", command.text[:80])
+            right = event in {"relay.pong", "relay.info"} or (event == "http.upload.missing" and name[1])
+            check(right, "unknown-frame", command.text[:80])
 
     def _refused(self, name: Name, frame: dict[str, Any]) -> None:
         """An end without a beginning is the answer to a request, or to pieces that never became one."""
@@ -244,6 +245,10 @@ class Book:
         if self._kind not in {"http", "upload"} or name != self._name:
             check(name not in self._answered, "second-end", f"of {name[1]}, which had one: {frame['error']}")
         self._answered.add(name)
+        wish = self.uploads.get(name) if self._kind == "upload" else None
+        if wish is not None and name == self._name:
+            right = (frame["event"] == "relay.response") is (wish.stream is None)
+            check(right, "refusal-form", f"{frame['event']} of {name[1]}")
 
     def _original(self, case: Case, command: Send, frame: dict[str, Any], at: float) -> None:
         event = frame["event"]

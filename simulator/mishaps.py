@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 from simulator.asking import Asking
 from simulator.clock import Clock
@@ -11,6 +12,24 @@ from simulator.network import Network
 from simulator.peer import Peer
 from simulator.rates import Rates
 from simulator.shell import Shell
+
+
+_NOISE: tuple[dict[str, Any] | str, ...] = (
+    "no JSON",
+    "[]",
+    {"event": "relay.selfprobe", "id": "i0"},
+    {"event": "relay.ping", "id": "p"},
+    {"event": "relay.info", "id": "p"},
+    {"event": "relay.http", "req": {"path": "/api/chat"}},
+    {"event": "relay.http", "id": "bad", "req": {"path": "/api/chat", "method": "POST", "timeout_ms": 0}},
+    {"event": "relay.cancel", "id": "nobody"},
+    {"event": "relay.resume", "id": "nobody", "have": 3},
+    {"event": "relay.ack", "id": "nobody", "seq": 3},
+    {"event": "relay.response.missing", "id": "nobody", "missing": [-1, 0, 5, 2**52]},
+    {"event": "http.upload.end", "id": "nobody", "upload_id": "nobody", "total": 3},
+    {"event": "http.upload.chunk", "id": "nobody", "upload_id": "nobody", "total": 3, "seq": 9, "b64": "AAAA"},
+)
+"""What peers say that means nothing, or nothing good."""
 
 
 class Mishaps:
@@ -32,8 +51,12 @@ class Mishaps:
         for peer in peers:
             if rng.random() < rates.vanish:
                 self._sometime(self._vanish, peer, rng.random() < 0.5)
+            while rng.random() < rates.noise / 2:
+                self._sometime(peer.say, rng.choice(_NOISE))
         for peer, asking in asked:
             self._befall(peer, asking)
+            while rng.random() < rates.noise / 2:
+                self._sometime(self._strange, peer, asking)
 
     def calm(self, peers: Sequence[Peer]) -> None:
         """Every path is there, nobody is clogged."""
@@ -59,6 +82,13 @@ class Mishaps:
             self._clock.after(250 + 100 * rng.random(), self._repeat_late, asking)
         if rng.random() < rates.mixed:
             self._clock.after(soon / 4, asking.whole)
+
+    def _strange(self, peer: Peer, asking: Asking) -> None:
+        """Right words about a request, at any time and with any number."""
+        seq = self._rng.choice((-1, 0, 1, 3, asking.reader.have, 10**6))
+        more: dict[str, Any] = self._rng.choice(({"have": seq}, {"seq": seq}, {"missing": [seq, 0, -1, 1]}))
+        kind = {"have": "relay.resume", "seq": "relay.ack", "missing": "relay.response.missing"}[next(iter(more))]
+        peer.say({"event": kind, "id": asking.identifier, **more})
 
     def _repeat(self, asking: Asking) -> None:
         if "json" in asking.req and self._rng.random() < self._rates.changed:

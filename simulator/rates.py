@@ -13,6 +13,7 @@ _MOST: dict[str, tuple[float, float]] = {
     "cancel": (0.3, 0.4), "vanish": (0.35, 0.6), "move": (0.35, 0.7), "repeat": (0.4, 0.7),
     "changed": (0.3, 0.5), "upload": (0.3, 0.7), "mixed": (0.1, 0.3), "alone": (0.4, 0.4),
     "refused": (0.3, 0.3), "acks": (0.4, 0.6), "mute": (0.5, 0.6), "slow": (0.4, 0.5), "asked": (0.3, 0.5),
+    "noise": (0.2, 1.0),
 }  # fmt: skip
 """Rate → (in how many worlds there is any, its most)."""
 
@@ -35,6 +36,7 @@ class Rates:
         refused: that the owner does not allow it.
         acks: that a peer says relay.ack; mute: that its client never acknowledges; slow: late.
         asked: that a peer looks at nothing that is lost.
+        noise: that a peer says what nobody asked it.
         is_calm: that the faults have stopped.
     """
 
@@ -65,6 +67,7 @@ class Rates:
     mute: float
     slow: float
     asked: float
+    noise: float
     is_calm: bool = False
 
     @classmethod

@@ -36,6 +36,7 @@ GRACE_S = 30.0
 _REST_S = 400.0
 _CROWDS = ((0.35, 1, 1), (0.4, 2, 4), (0.2, 5, 12), (0.05, 13, 64))
 """(in how many worlds, streams from, to)."""
+_REFUSALS = {"replayed", "busy", "upload_incomplete", "bad_request", "denied"}
 _PATHS = ("/api/generate", "/api/generate", "/api/chat", "/v1/chat/completions", "/api/tags")
 
 
@@ -190,7 +191,7 @@ class World:
         if not cases or not reader.complete or reader.end is None:
             return
         told = str(reader.end.get("code", "ok"))
-        if told not in {"replayed", "busy", "upload_incomplete"}:
+        if told not in _REFUSALS:
             right = any(told == case.code and asking.got == case.sent for case in cases)
             check(right, "peer-content", f"{asking.identifier}: {told}, {len(asking.got)} bytes")
 

@@ -345,3 +345,12 @@ def test_a_keepalive_of_one_who_waits_always_names_its_place() -> None:
     assert desk.engine.acknowledged(2, first.number or 0, desk.now) == []
     places = {frame["id"]: frame.get("position") for frame in frames_of(desk.wait(0.0))}
     assert places == {"first": None, "i": 1}
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["begin first", "begin last"])
+def test_an_upload_that_is_refused_for_a_piece_ends_in_the_form_its_request_asks_for(turned: bool) -> None:
+    desk = Desk()
+    begin, first, *_ = pieces()
+    parts = [begin, {**first, "seq": 9}]
+    (end,) = frames_of(hear(desk, *(reversed(parts) if turned else parts)))
+    assert (end["event"], end["code"]) == ("relay.response.end", "bad_request")

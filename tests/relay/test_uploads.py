@@ -119,7 +119,7 @@ def test_one_that_never_said_how_many_is_given_up_too() -> None:
         ([begin(limits.UPLOAD_CHUNKS + 1)], "at most 4096"),
         ([begin(2), chunk(3)], "from 1 to total_chunks, not 3"),
         ([begin(2), chunk(0)], "not 0"),
-        ([Part("u", seq=limits.UPLOAD_CHUNKS + 1, data=b"")], "from 1 to"),
+        ([begin(0), Part("u", seq=limits.UPLOAD_CHUNKS + 1, data=b"")], "from 1 to"),
         ([begin(2), chunk(1, bytes(limits.UPLOAD_B)), chunk(2)], "must not be larger than"),
     ],
 )
@@ -150,12 +150,12 @@ def test_all_keys_together_have_a_bound_too() -> None:
     uploads.take("a", (b"a", 1), chunk(1, b"12345"), 0.0)
     uploads.take("b", (b"b", 1), chunk(1, b"12345"), 0.0)
     with pytest.raises(Fault) as caught:
-        uploads.take("c", (b"c", 1), chunk(1, b"1"), 0.0)
+        uploads.take("c", (b"c", 1), chunk(1, b"1", req=REQ), 0.0)
     assert caught.value.code == "busy"
     uploads.forget((b"a", 1), 0.0)
     uploads.forget((b"nobody", 1), 0.0)
     assert uploads.size == 5
-    uploads.take("c", (b"c", 1), chunk(1, b"1"), 0.0)
+    uploads.take("c", (b"c", 1), chunk(1, b"1", req=REQ), 0.0)
 
 
 @given(
@@ -233,3 +233,14 @@ def test_one_too_many_of_a_key_is_refused_once() -> None:
     uploads.forget((b"k", 0), 0.0)
     assert uploads.take("a", (b"k", "more"), chunk(1), 0.1) is None
     assert len(uploads) == limits.UPLOADS_PEER - 1
+
+
+def test_what_is_wrong_is_said_when_it_is_known_how_its_peer_wants_to_hear_it() -> None:
+    uploads = Uploads(all_b=10)
+    assert uploads.take("a", NAME, chunk(2, bytes(11)), 0.0) is None
+    assert uploads.size == 0
+    assert uploads.take("a", NAME, chunk(1, b"x"), 0.0) is None
+    with pytest.raises(Fault) as caught:
+        uploads.take("a", NAME, begin(), 0.1)
+    assert caught.value.code == "busy"
+    assert (len(uploads), uploads.size) == (0, 0)
