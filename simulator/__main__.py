@@ -50,7 +50,10 @@ def _main(told: argparse.Namespace) -> int:
             shown = took
             _tell(f"{done:,} of {len(seeds):,} worlds, {done / took:.0f} worlds/s")
     took = time.monotonic() - began
-    _tell(f"{done:,} worlds, {streams:,} streams, {virtual_s / 3600:,.0f} virtual hours in {took:.1f} s, ", end="")
+    _tell(
+        f"{done:,} worlds, {streams:,} streams, {virtual_s / 3600:,.0f} virtual hours in {took:.1f} s, ",
+        end="",
+    )
     _tell(f"{done / took:.0f} worlds/s: every promise held")
     return 0
 

@@ -43,7 +43,14 @@ class Asking:
     """
 
     def __init__(
-        self, clock: Clock, say: Say, identifier: str, req: dict[str, Any], parcel: Parcel | None, manners: Manners
+        self,
+        clock: Clock,
+        say: Say,
+        identifier: str,
+        req: dict[str, Any],
+        *,
+        parcel: Parcel | None,
+        manners: Manners,
     ) -> None:
         self.reader = Reader(identifier)
         self.got = bytearray()

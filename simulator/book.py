@@ -19,9 +19,6 @@ from simulator.judging import check
 from simulator.ledger import Ledger
 from simulator.memory import Memory
 from simulator.trace import Trace
-from wire import jsontext, limits
-
-_STREAMS = events.STREAM_WORDS
 
 
 class Book:
@@ -53,6 +50,7 @@ class Book:
         self._event: dict[str, Any] = {}
         self._src, self._key = "", b""
         self._verdicts = self._repeated = 0
+        self._stopped = False
 
     # -- what the engine is told --------------------------------------------------------
 
@@ -114,10 +112,14 @@ class Book:
         self.cases[tag].closed = True
         self._ledger.closed(self.cases[tag])
 
+    def stops(self, now: float) -> None:
+        """The relay is to end."""
+        self.says("stops", len(self.live), now)
+        self._stopped = True
+
     def ticks(self, now: float, due: float | None) -> None:
         """It is woken up."""
         self.says("ticks", due, now)
-
 
     # -- what the engine wants ----------------------------------------------------------
 
@@ -133,7 +135,11 @@ class Book:
                 self._ledger.started(one, at)
                 one.started_at = one.moved_at = at
                 right = request.body == one.wish.body
-                check(right, "upload-body", f"{(request.body or b'')[:40]!r}, not {(one.wish.body or b'')[:40]!r}")
+                check(
+                    right,
+                    "upload-body",
+                    f"{(request.body or b'')[:40]!r}, not {(one.wish.body or b'')[:40]!r}",
+                )
             case Abort(tag):
                 self.trace.add(at, "aborts", tag)
             case Hold(tag, held):
@@ -149,9 +155,10 @@ class Book:
         case = self._touched
         if case is not None and case.live:
             check(not (case.clear and case.ready), "clocked", f"lines of {case.tag} wait behind nothing")
-            self._check_hold(case)
+            judging.hold(case)
         if self._event:
             self._check_verdict()
+        check(not (self._stopped and self.live), "stop", f"{len(self.live)} go on")
         self._ledger.check()
         self._memory.check()
         due = self._engine.due_at()
@@ -162,6 +169,7 @@ class Book:
         """The world is at rest."""
         self._ledger.over(self.cases.values())
         self._memory.check(deep=True)
+        self._memory.rest()
 
     # -- inside -------------------------------------------------------------------------
 
@@ -186,14 +194,7 @@ class Book:
             case.reached(self._event["seq"], now)
 
     def _wish(self) -> Wish:
-        if self._kind == "upload":
-            return self.uploads[self._name]
-        req = self._event.get("req", {})
-        word = str(req.get("stream", "")).lower()
-        body = None if req.get("json") is None else jsontext.body(req["json"])
-        timeout_s = req.get("timeout_ms", limits.TIMEOUT_MS) / 1000
-        stream = word if word in _STREAMS else None
-        return Wish(req.get("path", "/"), stream, body, req.get("batch_ms", limits.BATCH_MS), timeout_s)
+        return self.uploads[self._name] if self._kind == "upload" else Wish.of(self._event.get("req", {}))
 
     def _noted(self, note: Note, at: float) -> None:
         self.trace.add(at, "notes", (note.event, sorted(note.fields.items(), key=str)))
@@ -209,7 +210,9 @@ class Book:
     def _admit(self, tag: int, at: float) -> None:
         name = self._name
         known = self.latest.get(name)
-        old = known is None or (not known.live and (known.code == "busy" or at - (known.ended_at or 0) >= 299))
+        old = known is None or (
+            not known.live and (known.code == "busy" or at - (known.ended_at or 0) >= 299)
+        )
         check(old, "executed-twice", f"{name[1]} as {tag}")
         answers = self._src in self._listeners
         manner = self._manner
@@ -276,21 +279,22 @@ class Book:
         if self._kind == "missing":
             wanted = self._event["missing"]
             first, last = self._memory.span(name, command.text)
-            check(any(first <= seq <= last for seq in wanted), "again-wrong", f"{first} to {last} for {wanted}")
+            check(
+                any(first <= seq <= last for seq in wanted), "again-wrong", f"{first} to {last} for {wanted}"
+            )
 
     def _check_position(self, case: Case, frame: dict[str, Any]) -> None:
         place = self._ledger.position(case)
         check(frame.get("position") == place, "position", f"{frame.get('position')}, not {place}")
 
-    def _check_hold(self, case: Case) -> None:
-        limit = limits.HOLD_B // 2 if case.held else limits.HOLD_B
-        wanted = case.answers and case.under_way_b > limit
-        check(case.held is wanted, "hold", f"{case.tag} is held: {case.held}, {case.under_way_b} bytes under way")
-
     def _check_verdict(self) -> None:
         kind, repeated = self._kind, self._engine.counts["repeated"] - self._repeated
         if kind == "http":
-            check(self._verdicts + repeated == 1, "ledger", f"{self._verdicts + repeated} verdicts on {self._event}")
+            check(
+                self._verdicts + repeated == 1,
+                "ledger",
+                f"{self._verdicts + repeated} verdicts on {self._event}",
+            )
         elif kind == "cancel":
             check(self._name not in self.live, "cancel", f"{self._name[1]} runs on")
         self._event = {}
@@ -298,5 +302,3 @@ class Book:
 
 def _key_of(dest: str) -> bytes:
     return bytes.fromhex(dest.rpartition(".")[2])
-
-

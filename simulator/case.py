@@ -1,12 +1,14 @@
-"""One admitted request as its promises have it: kept beside the engine, by other means than the engine's own."""
+"""One admitted request as its promises have it: kept beside the engine, by other means than its own."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from typing import Any
 
+from relay import events
 from simulator.trace import Violation
-from wire import limits
+from wire import jsontext, limits
 
 Name = tuple[bytes, object]
 
@@ -20,6 +22,18 @@ class Wish:
     body: bytes | None
     batch_ms: int
     timeout_s: float
+
+    @classmethod
+    def of(cls, req: dict[str, Any]) -> Wish:
+        """Of a request that comes whole."""
+        word = str(req.get("stream", "")).lower()
+        return cls(
+            path=req.get("path", "/"),
+            stream=word if word in events.STREAM_WORDS else None,
+            body=None if req.get("json") is None else jsontext.body(req["json"]),
+            batch_ms=req.get("batch_ms", limits.BATCH_MS),
+            timeout_s=req.get("timeout_ms", limits.TIMEOUT_MS) / 1000,
+        )
 
     def same(self, other: Wish) -> bool:
         """Whether it is the same request; how long its peer waits does not matter."""
@@ -160,7 +174,9 @@ class Case:
         self.sent += data
         unended = self.finished and self.fed[start:] + b"\n" == data
         if self.fed[start:end] != data and not unended:
-            raise Violation("content", f"at byte {start}: {data[:60]!r}, not {bytes(self.fed[start:end])[:60]!r}")
+            raise Violation(
+                "content", f"at byte {start}: {data[:60]!r}, not {bytes(self.fed[start:end])[:60]!r}"
+            )
         while self.ready and self.ready[0][0] <= end:
             came_at = self.ready.popleft()[1]
             if now - came_at > self.wish.batch_ms / 1000 + slack_s:

@@ -26,7 +26,7 @@ class Clock:
     def at(self, when: float, act: Callable[..., None], *args: object) -> None:
         """Call `act(*args)` at `when`; what is due together happens in the order it was asked for."""
         self._count += 1
-        heapq.heappush(self._heap, (when if when > self.now else self.now, self._count, act, args))
+        heapq.heappush(self._heap, (max(when, self.now), self._count, act, args))
 
     def after(self, seconds: float, act: Callable[..., None], *args: object) -> None:
         """Call `act(*args)` in so many seconds."""

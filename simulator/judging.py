@@ -71,7 +71,7 @@ def end(case: Case, frame: dict[str, Any], _now: float, _slack_s: float) -> tupl
     case.code = str(frame.get("code", "ok"))
     check(frame["ok"] is (case.code == "ok"), "end-sums", f"ok with {case.code}")
     whole = len(case.sent) >= len(case.fed)
-    if not whole and case.code not in {"line_too_long"}:
+    if not whole and case.code != "line_too_long":
         rest = len(case.fed) if case.chunked or case.finished else case.fed.rfind(b"\n") + 1
         check(len(case.sent) >= rest, "lost-flush", f"{len(case.sent)} of {rest} bytes of {case.tag} left")
     check(whole or case.code != "ok", "false-ok", f"{len(case.sent)} of {len(case.fed)} bytes")
@@ -113,15 +113,28 @@ def size(frame: dict[str, Any], text: str) -> None:
         check(size_b <= limits.FRAME_TARGET_B + _ENVELOPE_B, "frame-size", f"{size_b} bytes")
 
 
+def hold(case: Case) -> None:
+    """Its upstream is read unless too much is under way to its peer."""
+    limit = limits.HOLD_B // 2 if case.held else limits.HOLD_B
+    wanted = case.answers and case.under_way_b > limit
+    check(case.held is wanted, "hold", f"{case.tag} is held: {case.held}, {case.under_way_b} bytes under way")
+
+
 def times(case: Case, code: str, at: float, slack_s: float) -> None:
-    """No stream is silent, waits for a dead peer or for a dead upstream for longer than it should; or shorter."""
+    """No stream is silent, or waits for a peer or an upstream that is dead, for longer than it should."""
     if case.wish.stream:
         silence = at - case.spoke_at
         check(silence <= case.silence_s + slack_s, "keepalive", f"{case.tag} was silent for {silence:.3f} s")
     if code == "peer_gone":
-        check(at >= case.gone_at() - 1e-6, "peer-gone-early", f"{case.tag}, {case.gone_at() - at:.3f} s too soon")
+        check(
+            at >= case.gone_at() - 1e-6,
+            "peer-gone-early",
+            f"{case.tag}, {case.gone_at() - at:.3f} s too soon",
+        )
     elif code in {"timeout", "busy"}:
-        check(at >= case.late_at() - 1e-6, "timeout-early", f"{case.tag}, {case.late_at() - at:.3f} s too soon")
+        check(
+            at >= case.late_at() - 1e-6, "timeout-early", f"{case.tag}, {case.late_at() - at:.3f} s too soon"
+        )
     elif not code:
         check(at <= case.gone_at() + slack_s, "peer-gone-late", f"{case.tag} by {at - case.gone_at():.3f} s")
         check(at <= case.late_at() + slack_s, "timeout-late", f"{case.tag} by {at - case.late_at():.3f} s")

@@ -36,7 +36,9 @@ def draw(rng: Random) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def _drawn(rng: Random, table: dict[str, tuple[float, int, int]]) -> dict[str, int]:
-    return {name: rng.randint(low, high) for name, (chance, low, high) in table.items() if rng.random() < chance}
+    return {
+        name: rng.randint(low, high) for name, (chance, low, high) in table.items() if rng.random() < chance
+    }
 
 
 @contextmanager

@@ -57,6 +57,17 @@ class Memory:
         if deep or self._steps % _DEEP_EVERY == 0:
             self._add_up()
 
+    def rest(self) -> None:
+        """Nothing is left of what is over."""
+        engine = self._engine
+        runs, retained = engine._runs, engine._answered.retained
+        left = {
+            "runs": len(runs._runs), "tags": len(runs._tags), "deadlines": len(runs._due),
+            "uploads": len(engine._uploads), "retained": retained.size, "ending": len(retained._ending),
+        }  # fmt: skip
+        check(not any(left.values()), "left-over", str(left))
+        check(engine.due_at() is None, "left-over", f"due at {engine.due_at()}")
+
     def _add_up(self) -> None:
         retained, uploads = self._engine._answered.retained, self._engine._uploads
         for peer in retained._peers.values():

@@ -13,7 +13,6 @@ from simulator.peer import Peer
 from simulator.rates import Rates
 from simulator.shell import Shell
 
-
 _NOISE: tuple[dict[str, Any] | str, ...] = (
     "no JSON",
     "[]",
@@ -27,7 +26,14 @@ _NOISE: tuple[dict[str, Any] | str, ...] = (
     {"event": "relay.ack", "id": "nobody", "seq": 3},
     {"event": "relay.response.missing", "id": "nobody", "missing": [-1, 0, 5, 2**52]},
     {"event": "http.upload.end", "id": "nobody", "upload_id": "nobody", "total": 3},
-    {"event": "http.upload.chunk", "id": "nobody", "upload_id": "nobody", "total": 3, "seq": 9, "b64": "AAAA"},
+    {
+        "event": "http.upload.chunk",
+        "id": "nobody",
+        "upload_id": "nobody",
+        "total": 3,
+        "seq": 9,
+        "b64": "AAAA",
+    },
 )
 """What peers say that means nothing, or nothing good."""
 
@@ -36,7 +42,7 @@ class Mishaps:
     """Of one world."""
 
     def __init__(
-        self, clock: Clock, rng: Random, rates: Rates, net: Network, shell: Shell, faults_s: float
+        self, clock: Clock, rng: Random, rates: Rates, net: Network, *, shell: Shell, faults_s: float
     ) -> None:
         self._clock, self._rng, self._rates = clock, rng, rates
         self._net, self._shell, self._faults_s = net, shell, faults_s
@@ -53,10 +59,12 @@ class Mishaps:
                 self._sometime(self._vanish, peer, rng.random() < 0.5)
             while rng.random() < rates.noise / 2:
                 self._sometime(peer.say, rng.choice(_NOISE))
+        if rng.random() < rates.stop:
+            self._sometime(self._shell.stop)
         for peer, asking in asked:
             self._befall(peer, asking)
             while rng.random() < rates.noise / 2:
-                self._sometime(self._strange, peer, asking)
+                self._sometime(self._strange, rng.choice((peer, peer, *peers)), asking)
 
     def calm(self, peers: Sequence[Peer]) -> None:
         """Every path is there, nobody is clogged."""
@@ -87,7 +95,9 @@ class Mishaps:
         """Right words about a request, at any time and with any number."""
         seq = self._rng.choice((-1, 0, 1, 3, asking.reader.have, 10**6))
         more: dict[str, Any] = self._rng.choice(({"have": seq}, {"seq": seq}, {"missing": [seq, 0, -1, 1]}))
-        kind = {"have": "relay.resume", "seq": "relay.ack", "missing": "relay.response.missing"}[next(iter(more))]
+        kind = {"have": "relay.resume", "seq": "relay.ack", "missing": "relay.response.missing"}[
+            next(iter(more))
+        ]
         peer.say({"event": kind, "id": asking.identifier, **more})
 
     def _repeat(self, asking: Asking) -> None:
@@ -97,7 +107,7 @@ class Mishaps:
             asking.ask()
 
     def _repeat_late(self, asking: Asking) -> None:
-        """Long after: what is over for the relay too may be executed again, so it must be over for its peer."""
+        """Long after, when it may be executed again; so it must be over for its peer."""
         if asking.over:
             self._repeat(asking)
 

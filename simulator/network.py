@@ -57,9 +57,7 @@ class Network:
         if rates.doubled and rng.random() < rates.doubled:
             self._bring(place, path, arrive, args)
 
-    def _bring(
-        self, place: Place, path: int, arrive: Callable[..., None], args: tuple[object, ...]
-    ) -> None:
+    def _bring(self, place: Place, path: int, arrive: Callable[..., None], args: tuple[object, ...]) -> None:
         rng, clock = self._rng, self._clock
         at = clock.now + self._latency_s[path] * (0.5 + rng.random())
         if self._rates.late and rng.random() < self._rates.late:

@@ -1,6 +1,6 @@
 """Mistakes on purpose: each must be found, or the simulator has no teeth.
 
-    name → what is put in its place while a world runs; made anew for each, so that nothing is carried over
+name → what is put in its place while a world runs; made anew for each, so that nothing is carried over
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ Patch = tuple[Any, str, Any]
 def _lost_flush() -> list[Patch]:
     """What still waits at the end stays there."""
     advance = Outflow.advance
-    return [(Outflow, "advance", lambda self, now, *, flush=False: advance(self, now))]
+
+    def wrong(self: Outflow, now: float, *, flush: bool = False) -> list[outflow.Frame]:
+        return advance(self, now, flush=flush and self.seq < 5)
+
+    return [(Outflow, "advance", wrong)]
 
 
 def _reused_seq() -> list[Patch]:

@@ -1,9 +1,10 @@
-"""How much goes wrong in a world: each rate is nothing in some worlds and anything up to its most in others."""
+"""How much goes wrong in a world: each rate is nothing in some worlds, and up to its most in others."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from random import Random
+from typing import Any
 
 _MOST: dict[str, tuple[float, float]] = {
     "loss": (0.6, 0.3), "doubled": (0.5, 0.2), "late": (0.5, 0.15),
@@ -13,7 +14,7 @@ _MOST: dict[str, tuple[float, float]] = {
     "cancel": (0.3, 0.4), "vanish": (0.35, 0.6), "move": (0.35, 0.7), "repeat": (0.4, 0.7),
     "changed": (0.3, 0.5), "upload": (0.3, 0.7), "mixed": (0.1, 0.3), "alone": (0.4, 0.4),
     "refused": (0.3, 0.3), "acks": (0.4, 0.6), "mute": (0.5, 0.6), "slow": (0.4, 0.5), "asked": (0.3, 0.5),
-    "noise": (0.2, 1.0),
+    "noise": (0.2, 1.0), "stop": (0.06, 1.0),
 }  # fmt: skip
 """Rate → (in how many worlds there is any, its most)."""
 
@@ -37,6 +38,7 @@ class Rates:
         acks: that a peer says relay.ack; mute: that its client never acknowledges; slow: late.
         asked: that a peer looks at nothing that is lost.
         noise: that a peer says what nobody asked it.
+        stop: that the relay is told to stop.
         is_calm: that the faults have stopped.
     """
 
@@ -68,12 +70,13 @@ class Rates:
     slow: float
     asked: float
     noise: float
+    stop: float
     is_calm: bool = False
 
     @classmethod
     def draw(cls, rng: Random) -> Rates:
         """Those of a world."""
-        drawn = {}
+        drawn: dict[str, Any] = {}
         for field in fields(cls)[:-1]:
             chance, most = _MOST[field.name]
             drawn[field.name] = rng.random() * most if rng.random() < chance else 0.0

@@ -1,7 +1,8 @@
 """The relay's shells on paper: what `pump`, `messenger`, `links` and `upstream` do around the engine.
 
 Frames go out by the real `Flights` over paths that lose them; lines of a request whose reader need not hurry
-wait for the loop's next turn, as `pump` lets them. Each word into the engine and out of it goes to the `Book`.
+wait for the loop's next turn, as `pump` lets them. Each word into the engine and out of it goes to the
+`Book`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,15 @@ class Shell:
     """
 
     def __init__(
-        self, engine: Engine, book: Book, clock: Clock, rng: Random, rates: Rates, net: Network, late_s: float
+        self,
+        engine: Engine,
+        book: Book,
+        *,
+        clock: Clock,
+        rng: Random,
+        rates: Rates,
+        net: Network,
+        late_s: float,
     ) -> None:
         self.places: dict[str, Place] = {}
         self.pace_s = 0.05
@@ -77,6 +86,19 @@ class Shell:
         self._book.acknowledged(*waiter, now)
         self._carry_out(self._engine.acknowledged(*waiter, now), now)
         self._turn()
+
+    def stop(self) -> None:
+        """The relay is told to stop: what runs is ended, what comes is refused."""
+        self._take_posted()
+        now = self._clock.now
+        self._book.stops(now)
+        self._carry_out(self._engine.stop(now), now)
+        self._turn()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is under way."""
+        return not (self._workers or len(self._flights))
 
     # -- from the workers ---------------------------------------------------------------
 
@@ -159,7 +181,8 @@ class Shell:
                     self._send(command, frame)
                 case Start(tag, request):
                     made: Plan = plan(self._rng, self._rates, request, self.pace_s)
-                    self._workers[tag] = Worker(self._clock, self._rng, self._rates, self, tag, made)
+                    worker = Worker(self._clock, self._rng, self._rates, ears=self, tag=tag, made=made)
+                    self._workers[tag] = worker
                 case Abort(tag):
                     self._workers[tag].abort()
                 case Gather(tag, lazy):

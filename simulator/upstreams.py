@@ -11,7 +11,16 @@ from simulator.clock import Clock
 from simulator.rates import Rates
 from wire.errors import Fault, upstream_broke, upstream_refused
 
-NDJSON, SSE, BYTES, JSON = "application/x-ndjson", "text/event-stream", "application/octet-stream", "application/json"
+NDJSON, SSE, BYTES, JSON = (
+    "application/x-ndjson",
+    "text/event-stream",
+    "application/octet-stream",
+    "application/json",
+)
+
+
+_WORDS = (b"\xc3\xa4", b"a", b'\\"', b"\xe2\x80\xa8", b"\r", b"\x00\x1b", b"\xf0\x9f\x98\x80", b"</s>")
+"""What tests an encoder."""
 
 
 class Ears(Protocol):
@@ -58,7 +67,7 @@ def plan(rng: Random, rates: Rates, request: UpstreamRequest, pace_s: float) -> 
         return Plan("refused")
     kind = _kind(rng, request)
     made = Plan(ends, rng.choice((400, 404, 500)) if rng.random() < rates.status else 200, kind)
-    body = _body(rng, rates, kind, request)
+    body = _body(rng, rates, kind)
     if rng.random() < rates.half:
         body = body[: rng.randrange(len(body) + 1)]
     made.reads = _cut(rng, rates, body, pace_s)
@@ -73,7 +82,7 @@ def _kind(rng: Random, request: UpstreamRequest) -> str:
     return BYTES if rng.random() < 0.1 else NDJSON
 
 
-def _body(rng: Random, rates: Rates, kind: str, request: UpstreamRequest) -> bytes:
+def _body(rng: Random, rates: Rates, kind: str) -> bytes:
     if kind in {JSON, BYTES}:
         return b'{"models":["' + b"m" * int(rng.expovariate(0.005)) + b'"]}'
     lines = _lines(rng, kind)
@@ -91,7 +100,7 @@ def _lines(rng: Random, kind: str) -> list[bytes]:
     count = 1 + min(70, int(rng.expovariate(0.16)))
     if kind == SSE:
         return [line for index in range(count) for line in (b'data: {"t":"%d"}' % index, b"")]
-    return [b'{"response":"\xc3\xa4 %d"}' % index for index in range(count)]
+    return [b'{"response":"%s %d"}' % (_WORDS[index % len(_WORDS)], index) for index in range(count)]
 
 
 def _cut(rng: Random, rates: Rates, body: bytes, pace_s: float) -> list[tuple[float, bytes]]:
@@ -116,7 +125,7 @@ def _pause(rng: Random, rates: Rates, pace_s: float) -> float:
 class Worker:
     """One that runs: reads unless it is held, stops soon after it is told to."""
 
-    def __init__(self, clock: Clock, rng: Random, rates: Rates, ears: Ears, tag: int, made: Plan) -> None:
+    def __init__(self, clock: Clock, rng: Random, rates: Rates, *, ears: Ears, tag: int, made: Plan) -> None:
         self._clock, self._rng, self._rates = clock, rng, rates
         self._ears, self._tag, self._plan = ears, tag, made
         self._next = 0

@@ -1,8 +1,8 @@
 """One world: everything in it drawn from one seed, run with faults, then without, and judged.
 
-    safety   │ up to a minute and a half in which everything may go wrong
-    liveness │ the faults stop: every stream ends within its time-out or the peer's, and 30 s; whoever asks for
-             │ what it lacks has all of it
+safety   │ up to a minute and a half in which everything may go wrong
+liveness │ the faults stop: every stream ends within its time-out or the peer's, and 30 s; whoever asks for
+         │ what it lacks has all of it
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GRACE_S = 30.0
 _REST_S = 400.0
 _CROWDS = ((0.35, 1, 1), (0.4, 2, 4), (0.2, 5, 12), (0.05, 13, 64))
 """(in how many worlds, streams from, to)."""
-_REFUSALS = {"replayed", "busy", "upload_incomplete", "bad_request", "denied"}
+_REFUSALS = {"shutdown", "replayed", "busy", "upload_incomplete", "bad_request", "denied"}
 _PATHS = ("/api/generate", "/api/generate", "/api/chat", "/v1/chat/completions", "/api/tags")
 
 
@@ -67,7 +67,7 @@ class World:
         self.clock, self.trace, self.rates = Clock(), Trace(whole=whole), Rates.draw(rng)
         self.limits, rooms = knobs.draw(rng)
         self.limits["UPLOAD_CHUNK_B"] = rng.choice((40, 150, 600))
-        late_s = rng.choice((0.0, 0.0, 0.001, 0.02))
+        late_s = rng.choice((0.0, 0.0, 0.001, 0.02, 0.3))
         workers = rng.choice((1, 2, 2, 4, 8))
         shares = Shares(workers, rng.randint(1, workers), rng.choice((2, 8, 64)))
         self.manner = Manner(rng.choice((1.0, 3.0, 10.0, 10.0)), rng.choice((300, 100_000)), 0.0)
@@ -78,14 +78,18 @@ class World:
         paths = rng.choice((1, 2, 2, 3))
         self.net = Network(self.clock, rng, self.rates, paths)
         self.book = Book(self.engine, shares, self.manner, self.trace, late_s)
-        self.shell = Shell(self.engine, self.book, self.clock, rng, self.rates, self.net, late_s)
+        self.shell = Shell(
+            self.engine, self.book, clock=self.clock, rng=rng, rates=self.rates, net=self.net, late_s=late_s
+        )
         self.shell.pace_s = rng.choice((0.0, 0.02, 0.1, 0.5))
         self.peers = [self._peer(number, paths) for number in range(rng.randint(1, 8))]
         self.asked: list[tuple[Peer, Asking]] = []
         self.faults_s = rng.choice((8.0, 20.0, 45.0, 90.0))
         self.longest_s = 0.0
         self._ask_all()
-        self.mishaps = Mishaps(self.clock, rng, self.rates, self.net, self.shell, self.faults_s)
+        self.mishaps = Mishaps(
+            self.clock, rng, self.rates, self.net, shell=self.shell, faults_s=self.faults_s
+        )
         self.mishaps.plan(self.peers, self.asked)
 
     def run(self) -> Outcome:
@@ -130,8 +134,9 @@ class World:
             kind += 1
         burst_s = rng.choice((0.0, 0.5, 5.0))
         with knobs.small(self.limits):
-            for number in range(rng.randint(*_CROWDS[kind][1:])):
-                asking = self._ask(rng.choice(self.peers), f"i{number}")
+            for _ in range(rng.randint(*_CROWDS[kind][1:])):
+                peer = rng.choice(self.peers)
+                asking = self._ask(peer, f"i{len(peer.asked)}")
                 self.clock.after(burst_s * rng.random(), asking.begin)
 
     def _ask(self, peer: Peer, identifier: str) -> Asking:
@@ -153,7 +158,7 @@ class World:
             req["json"] = {"model": "m", "prompt": identifier}
         says = peer.habits.says
         manners = Manners(rng.random() >= rates.asked, rng.random() < 0.7, says)
-        asking = Asking(self.clock, peer.say, identifier, req, parcel, manners)
+        asking = Asking(self.clock, peer.say, identifier, req, parcel=parcel, manners=manners)
         peer.asked[identifier] = asking
         self.asked.append((peer, asking))
         return asking
@@ -171,6 +176,7 @@ class World:
         for case in self.book.cases.values():
             self._judge_case(case, calm_at)
         self.book.over()
+        check(self.shell.at_rest, "left-over", "frames are under way")
         for peer, asking in self.asked:
             if not peer.gone:
                 self._judge_asking(peer, asking)

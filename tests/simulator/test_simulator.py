@@ -1,4 +1,4 @@
-"""Worlds: a thousand hold every promise, one seed is one world, the worlds in which one was broken hold it now."""
+"""Worlds: a thousand hold every promise, a seed is one world, those in which one was broken hold it now."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_same_seed_is_the_same_world_whatever_the_hash_seed() -> None:
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
     assert said[0] == said[1]
-    assert len(set(line.split()[1] for line in said[0].splitlines())) == 200
+    assert len({line.split()[1] for line in said[0].splitlines()}) == 200
 
 
 def test_a_world_leaves_the_limits_as_they_were() -> None:
@@ -55,7 +55,9 @@ def test_what_is_to_happen_happens() -> None:
         world = World(seed)
         world.run()
         counts.update(world.engine.counts)
-        counts["moved"] += sum(peer.place.addr.startswith(f"{index}b") for index, peer in enumerate(world.peers))
+        counts["moved"] += sum(
+            peer.place.addr.startswith(f"{index}b") for index, peer in enumerate(world.peers)
+        )
         counts["small"] += bool(world.engine._answered.retained.dropped)
     for code in (
         "ok", "busy", "cancelled", "internal", "line_too_long", "peer_gone", "timeout", "truncated",
