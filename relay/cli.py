@@ -12,7 +12,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -104,7 +104,9 @@ async def _serve(chosen: settings.Settings, journal: Journal) -> int:
         seed_ws_addr=chosen.nkn_bridge_seed_ws,
     )
     engine = _engine(chosen, client.addr)
-    pump = Pump(engine, client, chosen.relay_workers, journal.note)
+    takers: list[Callable[[Note], None]] = [journal.note]
+    pump = Pump(engine, client, chosen.relay_workers, lambda note: _each(takers, note))
+    server = await _panel(chosen.relay_metrics_port, chosen.relay_workers, pump, takers)
     client.on_connect(lambda node: journal.link("connected", node))
     client.on_disconnect(lambda reason: journal.link("lost", reason))
     client.on_connect_failed(lambda reason: journal.link("failed", reason))
@@ -125,7 +127,28 @@ async def _serve(chosen: settings.Settings, journal: Journal) -> int:
     await pump.stop()
     journal.note(Note("counts", _counts(pump.statistics())))
     await client.close()
+    if server is not None:
+        server.close()
     return 0
+
+
+def _each(takers: Sequence[Callable[[Note], None]], note: Note) -> None:
+    for take in takers:
+        take(note)
+
+
+async def _panel(
+    port: int, workers: int, pump: Pump, takers: list[Callable[[Note], None]]
+) -> asyncio.Server | None:
+    """The page of figures, if the owner wants it."""
+    if not port:
+        return None
+    from relay.metrics import Metrics
+    from relay.panel import Panel
+
+    metrics = Metrics(pump.statistics, workers, version())
+    takers.append(metrics.note)
+    return await Panel(metrics, pump.statistics, version()).open(port)
 
 
 def _counts(statistics: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Settings:
     relay_peer_streams: int
     relay_queue: int
     relay_keepalive_s: float
+    relay_metrics_port: int
 
     def __repr__(self) -> str:
         return f"Settings(targets={sorted(self.relay_targets)})"  # the seed stays out of every log
@@ -90,6 +91,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         ),
         relay_queue=read("RELAY_QUEUE", _count(1, limits.QUEUE_MAX), limits.QUEUE),
         relay_keepalive_s=read("RELAY_KEEPALIVE_S", _seconds, limits.KEEPALIVE_S),
+        relay_metrics_port=read("RELAY_METRICS_PORT", _count(0, 65535), 0),
     )
     if faults:
         raise ExceptionGroup("settings", faults)

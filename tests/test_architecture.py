@@ -54,7 +54,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "farm.embedded.responses", "farm.embedded.responses_voice", "farm.embedded.messages",
         "farm.embedded.messages_voice", "farm.embedded.doors", "farm.embedded.gguf",
     ),
-    3: ("relay.nkn", "relay.asker", "relay.call", "relay.upstream", "relay.pump", "relay.peer", "farm"),
+    3: ("relay.nkn", "relay.asker", "relay.call", "relay.upstream", "relay.pump", "relay.peer",
+        "relay.metrics", "relay.panel", "farm"),
     4: (
         "relay.__main__", "relay.asking", "relay.cli", "relay.journal", "relay.keyfile",
         "relay.ollama_relay", "relay.settings", "farm.__main__", "farm.cli", "farm.ollama_farm",
