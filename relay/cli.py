@@ -14,11 +14,11 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from relay import keyfile, rights, settings
+from relay import keyfile, owned, settings
 from relay.admission import Shares
 from relay.commands import Note
 from relay.engine import Engine
@@ -30,7 +30,8 @@ from relay.pump import Pump
 from relay.station import Station
 from wire.errors import SettingsFault
 
-_COMMANDS = ("ask", "ping", "info", "devnode")
+_ASKING = ("ask", "ping", "info")
+_COMMANDS = {"devnode": "relay.nkn.devnode.command", "doctor": "relay.doctor.cli"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,15 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without arrows is no reason to end
     try:
-        if words and words[0] == "devnode":
-            from relay.nkn.devnode.command import main as devnode
-
-            return devnode(words[1:])
-        if words and words[0] in _COMMANDS:
-            from relay import asking
-
-            return asking.main(words)
-        return _relay(words)
+        return _command(words)
     except KeyboardInterrupt:
         return 130
     except SettingsFault as fault:
@@ -58,6 +51,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not faults:
             raise
         return _wrong(faults)
+
+
+def _command(words: Sequence[str]) -> int:
+    first = words[0] if words else ""
+    if first in _COMMANDS:
+        return int(import_module(_COMMANDS[first]).main(words[1:]))
+    if first in _ASKING:
+        from relay import asking
+
+        return asking.main(words)
+    return _relay(words)
 
 
 def version() -> str:
@@ -79,7 +83,8 @@ def _relay(words: Sequence[str]) -> int:
         prog="relay",
         description="Answer NKN direct messages with streams from your own Ollama.",
         epilog="As a peer: relay ask ADDRESS PROMPT · relay ping ADDRESS · relay info ADDRESS. "
-        "To try it without a network: relay devnode. Each has its own --help.",
+        "To try it without a network: relay devnode. What is wrong here: relay doctor. "
+        "Each has its own --help.",
     )
     parser.add_argument("--debug", action="store_true", help="one readable line per event")
     parser.add_argument("--env-file", type=Path, default=Path(".env"), help="settings; made on first run")
@@ -157,23 +162,10 @@ def _counts(statistics: Mapping[str, Any]) -> dict[str, Any]:
     return {name: count for name, count in statistics.items() if name != "nkn"} | nkn
 
 
-def _register(chosen: settings.Settings) -> rights.Register:
-    """What the owner's file says of each key; without a file all are alike."""
-    if not chosen.relay_policy:
-        return rights.Register()
-    try:
-        text = Path(chosen.relay_policy).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        fault = SettingsFault("RELAY_POLICY", f"{chosen.relay_policy} cannot be read: {reason}")
-        raise ExceptionGroup("policy", [fault]) from error
-    return rights.parse(text, frozenset(chosen.relay_targets))
-
-
 def _reload(engine: Engine, chosen: settings.Settings) -> None:
     """Read the owner's file again, for SIGHUP; with mistakes in it everything stays as it was."""
     try:
-        engine.policy = replace(engine.policy, register=_register(chosen))
+        engine.policy = replace(engine.policy, register=owned.register(chosen))
     except ExceptionGroup as group:
         _wrong([fault for fault in group.exceptions if isinstance(fault, SettingsFault)])
         print("the rights of peers stay as they were", file=sys.stderr)
@@ -191,7 +183,7 @@ def _engine(chosen: settings.Settings, address: str) -> Engine:
             allow_admin=chosen.relay_allow_admin,
             verify_default=chosen.relay_verify_default,
             allow_unverified=chosen.relay_allow_unverified,
-            register=_register(chosen),
+            register=owned.register(chosen),
         ),
         Shares(chosen.relay_workers, chosen.relay_peer_streams, chosen.relay_queue),
         Manner(chosen.relay_keepalive_s, chosen.relay_max_body_b, time.time() - time.monotonic()),

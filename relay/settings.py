@@ -57,6 +57,18 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     Raises:
         ExceptionGroup: of SettingsFault, one per mistake.
     """
+    settings, faults = examine(path, environ)
+    if faults:
+        raise ExceptionGroup("settings", faults)
+    return settings
+
+
+def examine(path: Path, environ: Mapping[str, str]) -> tuple[Settings, list[SettingsFault]]:
+    """Settings, with the default or None in place of each mistake; and the mistakes.
+
+    Raises:
+        ExceptionGroup: of SettingsFault: the file cannot be read.
+    """
     faults: list[SettingsFault] = []
     values = _read_file(path, faults) | {key: environ[key] for key in KEYS if key in environ}
 
@@ -93,9 +105,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         relay_keepalive_s=read("RELAY_KEEPALIVE_S", _seconds, limits.KEEPALIVE_S),
         relay_metrics_port=read("RELAY_METRICS_PORT", _count(0, 65535), 0),
     )
-    if faults:
-        raise ExceptionGroup("settings", faults)
-    return settings
+    return settings, faults
 
 
 KEYS = tuple(name.upper() for name in Settings.__slots__)

@@ -36,6 +36,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "relay.named", "relay.outflow", "relay.parcel", "relay.patience",
         "relay.policy", "relay.quotas", "relay.reader", "relay.retained", "relay.rights", "relay.runs",
         "relay.requestbody", "relay.station", "relay.uploads",
+        "relay.doctor.limits", "relay.doctor.finding", "relay.doctor.paper", "relay.doctor.secretfile",
+        "relay.doctor.network", "relay.doctor.upstreams", "relay.doctor.examination",
         "farm.api", "farm.demand", "farm.gate", "farm.grammar", "farm.head",
         "farm.health", "farm.launch", "farm.limits",
         "farm.model", "farm.plan", "farm.pool", "farm.routes", "farm.watchdog", "farm.witness",
@@ -58,8 +60,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "relay.metrics", "relay.panel", "farm"),
     4: (
         "relay.__main__", "relay.asking", "relay.cli", "relay.journal", "relay.keyfile",
-        "relay.ollama_relay", "relay.settings", "farm.__main__", "farm.cli", "farm.ollama_farm",
-        "farm.settings", "farm.bench.cli", "farm.bench.settings", "farm.doctor.cli",
+        "relay.ollama_relay", "relay.owned", "relay.settings", "relay.doctor",
+        "farm.__main__", "farm.cli", "farm.ollama_farm", "farm.settings", "farm.bench.cli", "farm.bench.settings", "farm.doctor.cli",
     ),
 }  # fmt: skip
 """Floor → modules; a package name stands for what lies in it and is not named elsewhere."""

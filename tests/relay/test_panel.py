@@ -141,43 +141,43 @@ async def test_a_request_over_nkn_is_counted_and_a_lost_network_is_503(
     tmp_path: Path, upstream: Ollamalike
 ) -> None:
     port = free_port()
-    async with DevNode() as node:
-        async with (
-            Relay(tmp_path, node.rpc_url, upstream.url, RELAY_METRICS_PORT=str(port)) as relay,
-            MultiClient(num_sub_clients=2, rpc_server_addr=[node.rpc_url]) as client,
+    async with (
+        DevNode() as node,
+        Relay(tmp_path, node.rpc_url, upstream.url, RELAY_METRICS_PORT=str(port)) as relay,
+        MultiClient(num_sub_clients=2, rpc_server_addr=[node.rpc_url]) as client,
+    ):
+        await client.wait_connected(10)
+        peer = Peer(relay.address, client)
+        asked: dict[str, Any] = {
+            "path": "/api/generate", "method": "POST", "json": {"model": "m", "prompt": "s3cret wörd"},
+        }  # fmt: skip
+        assert len([piece async for piece in peer.request(asked)]) == 4
+        await relay.tells("end      tag=1 code=ok")
+        status, text = await get(port, "/metrics")
+        assert status == 200
+        for line in (
+            'relay_requests_total{outcome="ok"} 1.0',
+            "relay_requests_running 0.0",
+            'relay_nkn_links{state="up"} 3.0',
+            "relay_first_line_seconds_count 1.0",
+            'relay_events_total{event="http"} 1.0',
         ):
-            await client.wait_connected(10)
-            peer = Peer(relay.address, client)
-            asked: dict[str, Any] = {
-                "path": "/api/generate", "method": "POST", "json": {"model": "m", "prompt": "s3cret wörd"},
-            }  # fmt: skip
-            assert len([piece async for piece in peer.request(asked)]) == 4
-            await relay.tells("end      tag=1 code=ok")
-            status, text = await get(port, "/metrics")
-            assert status == 200
-            for line in (
-                'relay_requests_total{outcome="ok"} 1.0',
-                "relay_requests_running 0.0",
-                'relay_nkn_links{state="up"} 3.0',
-                "relay_first_line_seconds_count 1.0",
-                'relay_events_total{event="http"} 1.0',
-            ):
-                assert line in text, text
-            assert "s3cret" not in text + relay.log
-            assert client.get_public_key()[:8] not in text
-            sent = next(line for line in text.splitlines() if line.startswith("relay_frames_sent_total"))
-            assert float(sent.split()[1]) >= 3
-            assert "first    tag=1 s=0." in relay.log
+            assert line in text, text
+        assert "s3cret" not in text + relay.log
+        assert client.get_public_key()[:8] not in text
+        sent = next(line for line in text.splitlines() if line.startswith("relay_frames_sent_total"))
+        assert float(sent.split()[1]) >= 3
+        assert "first    tag=1 s=0." in relay.log
 
-            status, told = await get(port, "/health")
-            assert (status, json.loads(told)["status"]) == (200, "connected")
-            assert relay.address not in told
-            await node.__aexit__(None, None, None)
-            async with asyncio.timeout(20):
-                while (await get(port, "/health"))[0] == 200:
-                    await asyncio.sleep(0.05)
-            status, told = await get(port, "/health")
-            assert (status, json.loads(told)["nkn"]) == (503, {"up": 0, "down": 3})
+        status, told = await get(port, "/health")
+        assert (status, json.loads(told)["status"]) == (200, "connected")
+        assert relay.address not in told
+        await node.__aexit__(None, None, None)
+        async with asyncio.timeout(20):
+            while (await get(port, "/health"))[0] == 200:
+                await asyncio.sleep(0.05)
+        status, told = await get(port, "/health")
+        assert (status, json.loads(told)["nkn"]) == (503, {"up": 0, "down": 3})
 
 
 async def test_without_the_setting_nothing_listens(relay: Relay) -> None:
