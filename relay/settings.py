@@ -63,14 +63,21 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-def examine(path: Path, environ: Mapping[str, str]) -> tuple[Settings, list[SettingsFault]]:
+def examine(
+    path: Path, environ: Mapping[str, str], *, there: bool = True
+) -> tuple[Settings, list[SettingsFault]]:
     """Settings, with the default or None in place of each mistake; and the mistakes.
+
+    Args:
+        there: whether the file is there; without it the environment alone is read.
 
     Raises:
         ExceptionGroup: of SettingsFault: the file cannot be read.
     """
     faults: list[SettingsFault] = []
-    values = _read_file(path, faults) | {key: environ[key] for key in KEYS if key in environ}
+    values = (_read_file(path, faults) if there else {}) | {
+        key: environ[key] for key in KEYS if key in environ
+    }
 
     def read(key: str, parse: Callable[[str, str], Any], default: Any = None) -> Any:
         raw = values.get(key, "").strip()

@@ -61,7 +61,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
     4: (
         "relay.__main__", "relay.asking", "relay.cli", "relay.journal", "relay.keyfile",
         "relay.ollama_relay", "relay.owned", "relay.settings", "relay.doctor",
-        "farm.__main__", "farm.cli", "farm.ollama_farm", "farm.settings", "farm.bench.cli", "farm.bench.settings", "farm.doctor.cli",
+        "farm.__main__", "farm.cli", "farm.ollama_farm", "farm.settings",
+        "farm.bench.cli", "farm.bench.settings", "farm.doctor.cli",
     ),
 }  # fmt: skip
 """Floor → modules; a package name stands for what lies in it and is not named elsewhere."""

@@ -83,7 +83,7 @@ def _settings(
 ) -> tuple[Settings | None, list[SettingsFault]]:
     """The settings as far as they can be read, and every mistake in them."""
     try:
-        chosen, faults = settings.examine(env_file if there else Path(os.devnull), environ)
+        chosen, faults = settings.examine(env_file, environ, there=there)
     except ExceptionGroup as group:
         return None, [fault for fault in group.exceptions if isinstance(fault, SettingsFault)]
     if not there:  # the first start makes it, with a seed
