@@ -18,7 +18,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from relay import keyfile, owned, settings
+from relay import keyfile, owned, settings, terminal
 from relay.admission import Shares
 from relay.commands import Note
 from relay.engine import Engine
@@ -86,7 +86,9 @@ def _relay(words: Sequence[str]) -> int:
         "To try it without a network: relay devnode. What is wrong here: relay doctor. "
         "Each has its own --help.",
     )
-    parser.add_argument("--debug", action="store_true", help="one readable line per event")
+    parser.add_argument(
+        "--debug", action="store_true", help="a live screen on a terminal, else one readable line per event"
+    )
     parser.add_argument("--env-file", type=Path, default=Path(".env"), help="settings; made on first run")
     options = parser.parse_args(words)
     if keyfile.create_env(options.env_file):
@@ -96,10 +98,11 @@ def _relay(words: Sequence[str]) -> int:
             f"{options.env_file} can be read by others; `chmod 600` it: it holds your seed", file=sys.stderr
         )
     chosen = settings.load(options.env_file, os.environ)
-    return asyncio.run(_serve(chosen, Journal(debug=options.debug)))
+    live = options.debug and terminal.usable()
+    return asyncio.run(_serve(chosen, Journal(debug=options.debug), live=live))
 
 
-async def _serve(chosen: settings.Settings, journal: Journal) -> int:
+async def _serve(chosen: settings.Settings, journal: Journal, *, live: bool) -> int:
     client = MultiClient(
         seed=chosen.nkn_seed_hex,
         identifier=chosen.nkn_identifier,
@@ -121,6 +124,19 @@ async def _serve(chosen: settings.Settings, journal: Journal) -> int:
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     if chosen.relay_policy and hasattr(signal, "SIGHUP"):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, engine, chosen)
+    look = terminal.facts_of(pump, client.addr, version(), chosen.relay_workers)
+    with terminal.Terminal(look, stopped.set) if live else contextlib.nullcontext():
+        await _connected(client, stopped)
+    await pump.stop()
+    journal.note(Note("counts", _counts(pump.statistics())))
+    await client.close()
+    if server is not None:
+        server.close()
+    return 0
+
+
+async def _connected(client: MultiClient, stopped: asyncio.Event) -> None:
+    """Tell when the address can be reached; until somebody stops it."""
     client.start()
     ready = asyncio.create_task(client.wait_connected())
     stopping = asyncio.create_task(stopped.wait())
@@ -129,12 +145,6 @@ async def _serve(chosen: settings.Settings, journal: Journal) -> int:
         print(f"→ NKN ready: {client.addr}", flush=True)
     ready.cancel()
     await stopping
-    await pump.stop()
-    journal.note(Note("counts", _counts(pump.statistics())))
-    await client.close()
-    if server is not None:
-        server.close()
-    return 0
 
 
 def _each(takers: Sequence[Callable[[Note], None]], note: Note) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from relay.commands import Abort, Command, Effort, Gather, Hold, Note, Probe, Send, Start
 from relay.engine import Engine
 from relay.nkn import Message, MessageTooLargeError, MultiClient, OutboxFull
+from relay.runs import Glimpse
 from relay.upstream import Upstream, probe
 from wire import limits
 from wire.errors import Fault
@@ -73,6 +74,10 @@ class Pump:
         """Counters of the engine, of this pump and of the NKN client."""
         own = {**self.counts, "unsent_b": self._client.queued_b}
         return {**self._engine.statistics(), **own, "nkn": self._client.statistics()}
+
+    def running(self) -> list[Glimpse]:
+        """Requests that run or wait, for people."""
+        return self._engine.running()
 
     # -- events of worker threads ---------------------------------------------------------
 

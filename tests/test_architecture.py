@@ -35,6 +35,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "relay.exchange", "relay.frames", "relay.gaps", "relay.hearing", "relay.inquiry", "relay.manner",
         "relay.named", "relay.outflow", "relay.parcel", "relay.patience",
         "relay.policy", "relay.quotas", "relay.reader", "relay.retained", "relay.rights", "relay.runs",
+        "relay.screen",
         "relay.requestbody", "relay.station", "relay.uploads",
         "relay.doctor.limits", "relay.doctor.finding", "relay.doctor.paper", "relay.doctor.secretfile",
         "relay.doctor.network", "relay.doctor.upstreams", "relay.doctor.examination",
@@ -57,7 +58,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "farm.embedded.messages_voice", "farm.embedded.doors", "farm.embedded.gguf",
     ),
     3: ("relay.nkn", "relay.asker", "relay.call", "relay.upstream", "relay.pump", "relay.peer",
-        "relay.metrics", "relay.panel", "farm"),
+        "relay.metrics", "relay.panel", "relay.terminal", "farm"),
     4: (
         "relay.__main__", "relay.asking", "relay.cli", "relay.journal", "relay.keyfile",
         "relay.ollama_relay", "relay.owned", "relay.settings", "relay.doctor",
