@@ -31,7 +31,11 @@ from relay.station import Station
 from wire.errors import SettingsFault
 
 _ASKING = ("ask", "ping", "info")
-_COMMANDS = {"devnode": "relay.nkn.devnode.command", "doctor": "relay.doctor.cli"}
+_COMMANDS = {
+    "devnode": "relay.nkn.devnode.command",
+    "doctor": "relay.doctor.cli",
+    "service": "relay.service.cli",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,7 +88,7 @@ def _relay(words: Sequence[str]) -> int:
         description="Answer NKN direct messages with streams from your own Ollama.",
         epilog="As a peer: relay ask ADDRESS PROMPT · relay ping ADDRESS · relay info ADDRESS. "
         "To try it without a network: relay devnode. What is wrong here: relay doctor. "
-        "Each has its own --help.",
+        "Under systemd: relay service. Each has its own --help.",
     )
     parser.add_argument(
         "--debug", action="store_true", help="a live screen on a terminal, else one readable line per event"

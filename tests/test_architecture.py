@@ -39,6 +39,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "relay.requestbody", "relay.station", "relay.uploads",
         "relay.doctor.limits", "relay.doctor.finding", "relay.doctor.paper", "relay.doctor.secretfile",
         "relay.doctor.network", "relay.doctor.upstreams", "relay.doctor.examination",
+        "relay.service.unit", "relay.service.choice",
         "farm.api", "farm.demand", "farm.gate", "farm.grammar", "farm.head",
         "farm.health", "farm.launch", "farm.limits",
         "farm.model", "farm.plan", "farm.pool", "farm.routes", "farm.watchdog", "farm.witness",
@@ -61,7 +62,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "relay.metrics", "relay.panel", "relay.terminal", "farm"),
     4: (
         "relay.__main__", "relay.asking", "relay.cli", "relay.journal", "relay.keyfile",
-        "relay.ollama_relay", "relay.owned", "relay.settings", "relay.doctor",
+        "relay.ollama_relay", "relay.owned", "relay.settings", "relay.doctor", "relay.service",
         "farm.__main__", "farm.cli", "farm.ollama_farm", "farm.settings",
         "farm.bench.cli", "farm.bench.settings", "farm.doctor.cli",
     ),
