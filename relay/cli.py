@@ -12,13 +12,13 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from relay import keyfile, rights, settings
+from relay import keyfile, owned, settings, terminal
 from relay.admission import Shares
 from relay.commands import Note
 from relay.engine import Engine
@@ -30,7 +30,12 @@ from relay.pump import Pump
 from relay.station import Station
 from wire.errors import SettingsFault
 
-_COMMANDS = ("ask", "ping", "info", "devnode")
+_ASKING = ("ask", "ping", "info")
+_COMMANDS = {
+    "devnode": "relay.nkn.devnode.command",
+    "doctor": "relay.doctor.cli",
+    "service": "relay.service.cli",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,15 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without arrows is no reason to end
     try:
-        if words and words[0] == "devnode":
-            from relay.nkn.devnode.command import main as devnode
-
-            return devnode(words[1:])
-        if words and words[0] in _COMMANDS:
-            from relay import asking
-
-            return asking.main(words)
-        return _relay(words)
+        return _command(words)
     except KeyboardInterrupt:
         return 130
     except SettingsFault as fault:
@@ -58,6 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not faults:
             raise
         return _wrong(faults)
+
+
+def _command(words: Sequence[str]) -> int:
+    first = words[0] if words else ""
+    if first in _COMMANDS:
+        return int(import_module(_COMMANDS[first]).main(words[1:]))
+    if first in _ASKING:
+        from relay import asking
+
+        return asking.main(words)
+    return _relay(words)
 
 
 def version() -> str:
@@ -79,9 +87,12 @@ def _relay(words: Sequence[str]) -> int:
         prog="relay",
         description="Answer NKN direct messages with streams from your own Ollama.",
         epilog="As a peer: relay ask ADDRESS PROMPT · relay ping ADDRESS · relay info ADDRESS. "
-        "To try it without a network: relay devnode. Each has its own --help.",
+        "To try it without a network: relay devnode. What is wrong here: relay doctor. "
+        "Under systemd: relay service. Each has its own --help.",
     )
-    parser.add_argument("--debug", action="store_true", help="one readable line per event")
+    parser.add_argument(
+        "--debug", action="store_true", help="a live screen on a terminal, else one readable line per event"
+    )
     parser.add_argument("--env-file", type=Path, default=Path(".env"), help="settings; made on first run")
     options = parser.parse_args(words)
     if keyfile.create_env(options.env_file):
@@ -91,10 +102,11 @@ def _relay(words: Sequence[str]) -> int:
             f"{options.env_file} can be read by others; `chmod 600` it: it holds your seed", file=sys.stderr
         )
     chosen = settings.load(options.env_file, os.environ)
-    return asyncio.run(_serve(chosen, Journal(debug=options.debug)))
+    live = options.debug and terminal.usable()
+    return asyncio.run(_serve(chosen, Journal(debug=options.debug), live=live))
 
 
-async def _serve(chosen: settings.Settings, journal: Journal) -> int:
+async def _serve(chosen: settings.Settings, journal: Journal, *, live: bool) -> int:
     client = MultiClient(
         seed=chosen.nkn_seed_hex,
         identifier=chosen.nkn_identifier,
@@ -104,7 +116,9 @@ async def _serve(chosen: settings.Settings, journal: Journal) -> int:
         seed_ws_addr=chosen.nkn_bridge_seed_ws,
     )
     engine = _engine(chosen, client.addr)
-    pump = Pump(engine, client, chosen.relay_workers, journal.note)
+    takers: list[Callable[[Note], None]] = [journal.note]
+    pump = Pump(engine, client, chosen.relay_workers, lambda note: _each(takers, note))
+    server = await _panel(chosen.relay_metrics_port, chosen.relay_workers, pump, takers)
     client.on_connect(lambda node: journal.link("connected", node))
     client.on_disconnect(lambda reason: journal.link("lost", reason))
     client.on_connect_failed(lambda reason: journal.link("failed", reason))
@@ -114,6 +128,19 @@ async def _serve(chosen: settings.Settings, journal: Journal) -> int:
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     if chosen.relay_policy and hasattr(signal, "SIGHUP"):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, engine, chosen)
+    look = terminal.facts_of(pump, client.addr, version(), chosen.relay_workers)
+    with terminal.Terminal(look, stopped.set) if live else contextlib.nullcontext():
+        await _connected(client, stopped)
+    await pump.stop()
+    journal.note(Note("counts", _counts(pump.statistics())))
+    await client.close()
+    if server is not None:
+        server.close()
+    return 0
+
+
+async def _connected(client: MultiClient, stopped: asyncio.Event) -> None:
+    """Tell when the address can be reached; until somebody stops it."""
     client.start()
     ready = asyncio.create_task(client.wait_connected())
     stopping = asyncio.create_task(stopped.wait())
@@ -122,10 +149,25 @@ async def _serve(chosen: settings.Settings, journal: Journal) -> int:
         print(f"→ NKN ready: {client.addr}", flush=True)
     ready.cancel()
     await stopping
-    await pump.stop()
-    journal.note(Note("counts", _counts(pump.statistics())))
-    await client.close()
-    return 0
+
+
+def _each(takers: Sequence[Callable[[Note], None]], note: Note) -> None:
+    for take in takers:
+        take(note)
+
+
+async def _panel(
+    port: int, workers: int, pump: Pump, takers: list[Callable[[Note], None]]
+) -> asyncio.Server | None:
+    """The page of figures, if the owner wants it."""
+    if not port:
+        return None
+    from relay.metrics import Metrics
+    from relay.panel import Panel
+
+    metrics = Metrics(pump.statistics, workers, version())
+    takers.append(metrics.note)
+    return await Panel(metrics, pump.statistics, version()).open(port)
 
 
 def _counts(statistics: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,23 +176,10 @@ def _counts(statistics: Mapping[str, Any]) -> dict[str, Any]:
     return {name: count for name, count in statistics.items() if name != "nkn"} | nkn
 
 
-def _register(chosen: settings.Settings) -> rights.Register:
-    """What the owner's file says of each key; without a file all are alike."""
-    if not chosen.relay_policy:
-        return rights.Register()
-    try:
-        text = Path(chosen.relay_policy).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        fault = SettingsFault("RELAY_POLICY", f"{chosen.relay_policy} cannot be read: {reason}")
-        raise ExceptionGroup("policy", [fault]) from error
-    return rights.parse(text, frozenset(chosen.relay_targets))
-
-
 def _reload(engine: Engine, chosen: settings.Settings) -> None:
     """Read the owner's file again, for SIGHUP; with mistakes in it everything stays as it was."""
     try:
-        engine.policy = replace(engine.policy, register=_register(chosen))
+        engine.policy = replace(engine.policy, register=owned.register(chosen))
     except ExceptionGroup as group:
         _wrong([fault for fault in group.exceptions if isinstance(fault, SettingsFault)])
         print("the rights of peers stay as they were", file=sys.stderr)
@@ -168,7 +197,7 @@ def _engine(chosen: settings.Settings, address: str) -> Engine:
             allow_admin=chosen.relay_allow_admin,
             verify_default=chosen.relay_verify_default,
             allow_unverified=chosen.relay_allow_unverified,
-            register=_register(chosen),
+            register=owned.register(chosen),
         ),
         Shares(chosen.relay_workers, chosen.relay_peer_streams, chosen.relay_queue),
         Manner(chosen.relay_keepalive_s, chosen.relay_max_body_b, time.time() - time.monotonic()),

@@ -22,7 +22,7 @@ from relay.policy import Policy, UpstreamRequest
 from relay.quotas import Quotas
 from relay.retained import Name
 from relay.rights import Rights
-from relay.runs import Runs
+from relay.runs import Glimpse, Runs
 from relay.station import Station
 from relay.uploads import Lost, Uploads
 from wire import redact
@@ -125,6 +125,10 @@ class Engine:
             "uploads_b": self._uploads.size,
             **self._answered.retained.statistics(),
         }
+
+    def running(self) -> list[Glimpse]:
+        """Requests that run or wait, for people."""
+        return self._runs.glimpses()
 
     # -- what peers ask -----------------------------------------------------------------
 

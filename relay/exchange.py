@@ -114,6 +114,11 @@ class Exchange:
         """What the upstream said it took, else a token for each line."""
         return self._outflow.mark.tokens or (self._outflow.lines if self._needs_mark else 0)
 
+    @property
+    def lines(self) -> int:
+        """Lines and chunks of the answer so far."""
+        return self._outflow.seq
+
     def has_sent(self, seq: int) -> bool:
         """Whether a frame with that number was made; what comes yet is not lost."""
         if self.phase is Phase.GENERATING:

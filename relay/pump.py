@@ -17,6 +17,7 @@ from typing import Any
 from relay.commands import Abort, Command, Effort, Gather, Hold, Note, Probe, Send, Start
 from relay.engine import Engine
 from relay.nkn import Message, MessageTooLargeError, MultiClient, OutboxFull
+from relay.runs import Glimpse
 from relay.upstream import Upstream, probe
 from wire import limits
 from wire.errors import Fault
@@ -48,6 +49,7 @@ class Pump:
         self._on_note = on_note
         self._loop = asyncio.get_running_loop()
         self._lazy: dict[int, int] = {}
+        self._unanswered: dict[int, float] = {}
         self._posted: deque[Callable[[], Sequence[Command]]] = deque()
         self._scheduled = False
         self._lock = threading.Lock()
@@ -70,7 +72,12 @@ class Pump:
 
     def statistics(self) -> dict[str, Any]:
         """Counters of the engine, of this pump and of the NKN client."""
-        return {**self._engine.statistics(), **self.counts, "nkn": self._client.statistics()}
+        own = {**self.counts, "unsent_b": self._client.queued_b}
+        return {**self._engine.statistics(), **own, "nkn": self._client.statistics()}
+
+    def running(self) -> list[Glimpse]:
+        """Requests that run or wait, for people."""
+        return self._engine.running()
 
     # -- events of worker threads ---------------------------------------------------------
 
@@ -142,6 +149,7 @@ class Pump:
         """None acknowledges; False leaves a stranger without even that sign of life."""
         self._take_posted()
         now = time.monotonic()
+        self.counts["bytes_in"] += _size(message.payload)
         self._do(self._engine.message(message.src, message.key, message.payload, now))
         return None if self._engine.policy.knows(message.key) else False
 
@@ -172,13 +180,25 @@ class Pump:
                 case Probe(urls):
                     self._probe(dict(urls))
                 case Note():
-                    self._on_note(command)
+                    self._note(command)
 
     def _gather(self, tag: int, *, lazy: bool) -> None:
         if lazy:
             self._lazy[tag] = 0
         else:
             self._lazy.pop(tag, None)
+
+    def _note(self, note: Note) -> None:
+        if note.event == "request":
+            self._unanswered[note.fields["tag"]] = time.monotonic()
+        elif note.event == "end":
+            self._unanswered.pop(note.fields["tag"], None)
+        self._on_note(note)
+
+    def _first(self, tag: int) -> None:
+        """The first of a body leaves."""
+        waited_s = time.monotonic() - self._unanswered.pop(tag)
+        self._on_note(Note("first", {"tag": tag, "s": round(waited_s, 4)}))
 
     def _send(self, command: Send) -> None:
         if command.effort is Effort.SPARE and self._client.queued_b > limits.UNSENT_LOW_B:
@@ -198,6 +218,10 @@ class Pump:
             )
         except (OutboxFull, MessageTooLargeError) as error:
             self.counts[f"send_failed_{type(error).__name__}"] += 1
+        else:
+            self.counts["bytes_out"] += _size(command.text)
+            if command.effort is Effort.LEAN and command.tag in self._unanswered:
+                self._first(command.tag)
         if not self._paused and self._client.queued_b > limits.UNSENT_HIGH_B:
             self._paused = True
             self._upstream.pause(paused=True)
@@ -234,3 +258,8 @@ class Pump:
         self._timer = None
         self._take_posted()
         self._do(self._engine.advance(time.monotonic()))
+
+
+def _size(text: str | bytes) -> int:
+    """Bytes on the wire, before sealing."""
+    return len(text) if isinstance(text, bytes) or text.isascii() else len(text.encode(errors="replace"))

@@ -14,7 +14,7 @@ from relay.answered import Answered, fingerprint
 from relay.commands import Abort, Command, Gather, Hold, Note, Send, Start
 from relay.exchange import Exchange, Out
 from relay.retained import Name
-from wire import limits
+from wire import limits, redact
 from wire.deadlines import Deadlines
 from wire.errors import Fault, internal, shutdown
 
@@ -25,6 +25,7 @@ class Run:
 
     Attributes:
         dest: where its frames go.
+        since: when it came.
         busy: whether it holds a worker.
         lazy, held: what its worker was told last.
     """
@@ -33,9 +34,29 @@ class Run:
     dest: str
     name: Name
     fingerprint: bytes
+    since: float
     busy: bool = False
     lazy: bool = False
     held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What a person may see of an exchange.
+
+    Attributes:
+        peer: the beginning of its key.
+        state: see `exchange.Phase`.
+        lines: and chunks of the answer so far.
+        since: when it came.
+    """
+
+    tag: int
+    peer: str
+    path: str
+    state: str
+    lines: int
+    since: float
 
 
 class Runs:
@@ -72,6 +93,20 @@ class Runs:
         """The exchange with that name."""
         return self._runs.get(self._tags.get(name, 0))
 
+    def glimpses(self) -> list[Glimpse]:
+        """All of them, for people; asked a few times a second at most."""
+        return [
+            Glimpse(
+                tag,
+                redact.key(run.dest).rpartition(".")[2],
+                redact.path(run.exchange.request.path),
+                run.exchange.phase.value,
+                run.exchange.lines,
+                run.since,
+            )
+            for tag, run in self._runs.items()
+        ]
+
     def position(self, tag: int) -> int | None:
         """Its place in the queue from 1, or None if it does not wait."""
         return self._admission.position(tag)
@@ -89,7 +124,7 @@ class Runs:
 
     def open(self, tag: int, src: str, name: Name, exchange: Exchange, now: float) -> list[Command]:
         """An exchange that was admitted; it starts if a worker is free."""
-        run = self._runs[tag] = Run(exchange, src, name, fingerprint(exchange.request))
+        run = self._runs[tag] = Run(exchange, src, name, fingerprint(exchange.request), now)
         self._settle(tag, run)
         self._tags[name] = tag
         self._answered.retained.forget(name)

@@ -45,6 +45,7 @@ class Settings:
     relay_peer_streams: int
     relay_queue: int
     relay_keepalive_s: float
+    relay_metrics_port: int
 
     def __repr__(self) -> str:
         return f"Settings(targets={sorted(self.relay_targets)})"  # the seed stays out of every log
@@ -56,8 +57,27 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     Raises:
         ExceptionGroup: of SettingsFault, one per mistake.
     """
+    settings, faults = examine(path, environ)
+    if faults:
+        raise ExceptionGroup("settings", faults)
+    return settings
+
+
+def examine(
+    path: Path, environ: Mapping[str, str], *, there: bool = True
+) -> tuple[Settings, list[SettingsFault]]:
+    """Settings, with the default or None in place of each mistake; and the mistakes.
+
+    Args:
+        there: whether the file is there; without it the environment alone is read.
+
+    Raises:
+        ExceptionGroup: of SettingsFault: the file cannot be read.
+    """
     faults: list[SettingsFault] = []
-    values = _read_file(path, faults) | {key: environ[key] for key in KEYS if key in environ}
+    values = (_read_file(path, faults) if there else {}) | {
+        key: environ[key] for key in KEYS if key in environ
+    }
 
     def read(key: str, parse: Callable[[str, str], Any], default: Any = None) -> Any:
         raw = values.get(key, "").strip()
@@ -90,10 +110,9 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         ),
         relay_queue=read("RELAY_QUEUE", _count(1, limits.QUEUE_MAX), limits.QUEUE),
         relay_keepalive_s=read("RELAY_KEEPALIVE_S", _seconds, limits.KEEPALIVE_S),
+        relay_metrics_port=read("RELAY_METRICS_PORT", _count(0, 65535), 0),
     )
-    if faults:
-        raise ExceptionGroup("settings", faults)
-    return settings
+    return settings, faults
 
 
 KEYS = tuple(name.upper() for name in Settings.__slots__)

@@ -21,6 +21,8 @@ SHARED = (
         for name in ("control", "core", "faults", "frames", "panel", "ring", "rpc", "store", "vectors")
     ),
     "tests/relay/test_engine_*.py",
+    "tests/relay/test_doctor_pure*.py",
+    "tests/relay/test_service_pure*.py",
     "tests/farm/test_farm_pure_*.py",
     "tests/farm/bench/test_bench_pure_*.py",
     "tests/farm/doctor/test_doctor_pure_*.py",

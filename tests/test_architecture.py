@@ -35,7 +35,11 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "relay.exchange", "relay.frames", "relay.gaps", "relay.hearing", "relay.inquiry", "relay.manner",
         "relay.named", "relay.outflow", "relay.parcel", "relay.patience",
         "relay.policy", "relay.quotas", "relay.reader", "relay.retained", "relay.rights", "relay.runs",
+        "relay.screen",
         "relay.requestbody", "relay.station", "relay.uploads",
+        "relay.doctor.limits", "relay.doctor.finding", "relay.doctor.paper", "relay.doctor.secretfile",
+        "relay.doctor.network", "relay.doctor.upstreams", "relay.doctor.examination",
+        "relay.service.unit", "relay.service.choice",
         "farm.api", "farm.demand", "farm.gate", "farm.grammar", "farm.head",
         "farm.health", "farm.launch", "farm.limits",
         "farm.model", "farm.plan", "farm.pool", "farm.routes", "farm.watchdog", "farm.witness",
@@ -54,11 +58,13 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "farm.embedded.responses", "farm.embedded.responses_voice", "farm.embedded.messages",
         "farm.embedded.messages_voice", "farm.embedded.doors", "farm.embedded.gguf",
     ),
-    3: ("relay.nkn", "relay.asker", "relay.call", "relay.upstream", "relay.pump", "relay.peer", "farm"),
+    3: ("relay.nkn", "relay.asker", "relay.call", "relay.upstream", "relay.pump", "relay.peer",
+        "relay.metrics", "relay.panel", "relay.terminal", "farm"),
     4: (
         "relay.__main__", "relay.asking", "relay.cli", "relay.journal", "relay.keyfile",
-        "relay.ollama_relay", "relay.settings", "farm.__main__", "farm.cli", "farm.ollama_farm",
-        "farm.settings", "farm.bench.cli", "farm.bench.settings", "farm.doctor.cli",
+        "relay.ollama_relay", "relay.owned", "relay.settings", "relay.doctor", "relay.service",
+        "farm.__main__", "farm.cli", "farm.ollama_farm", "farm.settings",
+        "farm.bench.cli", "farm.bench.settings", "farm.doctor.cli",
     ),
 }  # fmt: skip
 """Floor → modules; a package name stands for what lies in it and is not named elsewhere."""

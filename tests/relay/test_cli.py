@@ -43,6 +43,7 @@ BROKEN = [
     ("RELAY_PEER_STREAMS", "many"),
     ("RELAY_QUEUE", "1.5"),
     ("RELAY_KEEPALIVE_S", "nan"),
+    ("RELAY_METRICS_PORT", "65536"),
 ]
 
 

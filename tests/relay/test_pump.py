@@ -12,6 +12,7 @@ import pytest
 
 from relay import pump as pumps
 from relay.admission import Shares
+from relay.commands import Note
 from relay.engine import Engine
 from relay.manner import Manner
 from relay.nkn import Message, OutboxFull
@@ -251,3 +252,23 @@ async def test_a_full_outbox_is_counted_and_the_stream_goes_on(bench: Bench) -> 
     bench.client.fault = None
     bench.upstream.events.eof(tag)
     await bench.until(lambda: bench.client.frames[-1]["event"] == "relay.response.end")
+
+
+async def test_bytes_and_the_first_line_are_counted_once(bench: Bench) -> None:
+    notes: list[Note] = []
+    bench.pump._on_note = notes.append
+    tag = await streaming(bench)
+    before = bench.pump.counts["bytes_out"]
+    bench.upstream.events.data(tag, "wörd\n".encode())
+    await bench.until(lambda: bench.lines == ["wörd"])
+    text = json.dumps(bench.client.frames[-1], ensure_ascii=False, separators=(",", ":"))
+    assert bench.pump.counts["bytes_out"] - before == len(text.encode()) > len(text)
+    bench.acknowledge()
+    bench.upstream.events.data(tag, b"2\n")
+    await bench.until(lambda: len(bench.lines) == 2)
+    [first] = [note for note in notes if note.event == "first"]
+    assert (first.fields["tag"], 0 <= first.fields["s"] < PATIENCE_S) == (tag, True)
+    bench.upstream.events.eof(tag)
+    await bench.until(lambda: bench.client.frames[-1]["event"] == "relay.response.end")
+    assert bench.pump._unanswered == {}
+    assert bench.pump.statistics()["bytes_in"] > 50

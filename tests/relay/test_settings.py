@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "relay_peer_streams": 3,
     "relay_queue": limits.QUEUE,
     "relay_keepalive_s": 10.0,
+    "relay_metrics_port": 0,
 }
 
 Load = Callable[..., Settings]
@@ -116,6 +117,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("RELAY_QUEUE", "1", 1),
     ("RELAY_KEEPALIVE_S", "0.1", 0.1),
     ("RELAY_KEEPALIVE_S", "3600", 3600.0),
+    ("RELAY_METRICS_PORT", "9464", 9464),
 ]
 
 
@@ -190,6 +192,7 @@ BROKEN = {
     "RELAY_PEER_STREAMS": ["0", str(limits.WORKERS_MAX + 1), "x"],
     "RELAY_QUEUE": ["0", str(limits.QUEUE_MAX + 1), "x"],
     "RELAY_KEEPALIVE_S": ["0", "0.09", "3601", "nan", "inf", "-1", "ten"],
+    "RELAY_METRICS_PORT": ["-1", "65536", "off", "127.0.0.1:9464"],
 }
 
 
