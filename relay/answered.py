@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from relay import frames
 from relay.commands import Command, Effort, Send
 from relay.events import RequestId
-from relay.exchange import Out
+from relay.outflow import Out
 from relay.policy import UpstreamRequest
 from relay.retained import Name, Retained
 from wire import limits

@@ -7,14 +7,13 @@ wants to be asked again. Owned by `engine`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from relay import events, frames
 from relay.commands import Effort
 from relay.hearing import Hearing
 from relay.manner import Manner
-from relay.outflow import Frame, Outflow
+from relay.outflow import Frame, Out, Outflow
 from relay.patience import Patience
 from relay.policy import UpstreamRequest
 from wire.endmark import NEEDS_MARK
@@ -40,27 +39,6 @@ MOVES: dict[Phase, dict[str, Phase]] = {
 }
 
 _LINE_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "text/event-stream")
-
-
-@dataclass(frozen=True, slots=True)
-class Out:
-    """A frame for the peer.
-
-    Attributes:
-        text: the event.
-        number: counts the frames whose acknowledgement is waited for; None for others.
-        effort: how much is done for it to arrive.
-        first: the lowest `seq` in it; 0 for begin, −1 for the last frame.
-        last: the highest.
-        kept: whether the peer may ask for it again.
-    """
-
-    text: str
-    number: int | None = None
-    effort: Effort = Effort.ONCE
-    first: int = 0
-    last: int = 0
-    kept: bool = True
 
 
 class Exchange:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from relay import events, frames
 from relay.batcher import Batcher
+from relay.commands import Effort
 from wire import limits
 from wire.endmark import EndMark
 from wire.errors import UpstreamFault, line_too_long
@@ -39,6 +40,27 @@ class Frame:
     text: str
     first: int
     last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A frame for the peer.
+
+    Attributes:
+        text: the event.
+        number: counts the frames whose acknowledgement is waited for; None for others.
+        effort: how much is done for it to arrive.
+        first: the lowest `seq` in it; 0 for begin, −1 for the last frame.
+        last: the highest.
+        kept: whether the peer may ask for it again.
+    """
+
+    text: str
+    number: int | None = None
+    effort: Effort = Effort.ONCE
+    first: int = 0
+    last: int = 0
+    kept: bool = True
 
 
 class Outflow:

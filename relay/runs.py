@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from relay.admission import Admission
 from relay.answered import Answered, fingerprint
 from relay.commands import Abort, Command, Gather, Hold, Note, Send, Start
-from relay.exchange import Exchange, Out
+from relay.exchange import Exchange
+from relay.outflow import Out
 from relay.retained import Name
 from wire import limits, redact
 from wire.deadlines import Deadlines

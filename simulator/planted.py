@@ -16,9 +16,9 @@ from relay.admission import Admission
 from relay.answered import Answered
 from relay.batcher import Batcher
 from relay.commands import Send
-from relay.exchange import Exchange, Out, Phase
+from relay.exchange import Exchange, Phase
 from relay.hearing import Hearing
-from relay.outflow import Outflow
+from relay.outflow import Out, Outflow
 from relay.patience import Patience
 from relay.retained import Retained, _Stream
 from relay.runs import Runs

@@ -9,7 +9,7 @@ import pytest
 from relay.answered import Answered, fingerprint
 from relay.commands import Effort
 from relay.events import StreamMode
-from relay.exchange import Out
+from relay.outflow import Out
 from wire import limits
 from wire.errors import busy, cancelled
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.events import StreamMode
-from relay.exchange import MOVES, Exchange, Out, Phase
+from relay.exchange import MOVES, Exchange, Phase
 from relay.manner import Manner
+from relay.outflow import Out
 from relay.policy import UpstreamRequest
 from relay.reader import Reader
 from wire import limits
