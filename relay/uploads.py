@@ -13,7 +13,6 @@ Pure; owned by `engine`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ from relay.events import Part, RequestId
 from relay.retained import Name
 from wire import limits
 from wire.errors import Fault, bad_request, busy, upload_incomplete
+from wire.window import Window
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class Uploads:
         self.size = 0
         self._all_b = all_b
         self._uploads: dict[Name, _Upload] = {}
-        self._over: OrderedDict[Name, float] = OrderedDict()
+        self._over: Window[bytes, RequestId, float] = Window(limits.UPLOADS_OVER_MAX, limits.UPLOAD_SILENCE_S)
 
     def __len__(self) -> int:
         return len(self._uploads)
@@ -163,19 +163,14 @@ class Uploads:
         upload.fault, upload.size, upload.chunks = fault, 0, {}
 
     def _close(self, name: Name, now: float) -> None:
-        self._over[name] = now
-        self._over.move_to_end(name)
-        if len(self._over) > limits.UPLOADS_OVER_MAX:
-            self._over.popitem(last=False)
+        self._over.put(*name, now, now)
 
     def _is_full(self, key: bytes) -> bool:
         return sum(other == key for other, _ in self._uploads) >= limits.UPLOADS_PEER
 
     def _is_over(self, name: Name, now: float) -> bool:
         """Whether an upload of that name was given out or up lately."""
-        while self._over and now - next(iter(self._over.values())) >= limits.UPLOAD_SILENCE_S:
-            self._over.popitem(last=False)
-        return name in self._over
+        return self._over.get(*name, now) is not None
 
     def _begin(self, src: str, name: Name, part: Part, now: float) -> _Upload:
         if self._is_full(name[0]):
