@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, takewhile
 from typing import Any
 
 from relay.runs import Glimpse
@@ -181,13 +182,9 @@ def fit(text: str, width: int) -> str:
     """A text in so many columns; what does not fit is cut off."""
     if _wide(text) <= width:
         return text
-    kept, used = "", 0
-    for char in text:
-        used += _wide(char)
-        if used > width - 1:
-            break
-        kept += char
-    return f"{kept}…"
+    used = accumulate(_columns_of(char) for char in text)
+    kept = sum(1 for _ in takewhile(lambda columns: columns < width, used))
+    return f"{text[:kept]}…"
 
 
 def _wide(text: str) -> int:

@@ -94,18 +94,26 @@ def _plan(flags: argparse.Namespace, choice: Choice) -> unit.Plan:
     for flag, path in (("--env-file", plan.env_file), ("python", plan.python), ("folder", plan.folder)):
         if why := unit.unusable(path):
             raise SettingsFault(flag, f"{redact.printable(path)} {why}")
-    if not env_file.parent.is_dir():
-        raise SettingsFault("--env-file", f"there is no folder {env_file.parent}")
-    _check_owner(env_file, choice.run_as)
-    if env_file.exists() and keyfile.readable_by_others(env_file):
+    try:
+        _check_file(env_file, choice.run_as)
+    except OSError as error:
+        raise SettingsFault("--env-file", f"{env_file} cannot be looked at: {error.strerror}") from error
+    if keyfile.readable_by_others(env_file):
         _tell(f"{env_file} can be read by others; `chmod 600` it: it holds your seed")
     return plan
 
 
-def _check_owner(env_file: Path, run_as: str) -> None:
+def _check_file(env_file: Path, run_as: str) -> None:
     """Whoever it runs as must be able to read the settings, or to make them."""
-    if not run_as:
-        return
+    if not env_file.parent.is_dir():
+        raise SettingsFault("--env-file", f"there is no folder {env_file.parent}")
+    if env_file.exists() and not env_file.is_file():
+        raise SettingsFault("--env-file", f"{env_file} is no file")
+    if run_as:
+        _check_owner(env_file, run_as)
+
+
+def _check_owner(env_file: Path, run_as: str) -> None:
     import pwd
 
     try:

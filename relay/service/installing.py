@@ -84,7 +84,7 @@ class Installer:
         if self.dry:
             self.tell(f"would remove {self.path}")
         else:
-            self.path.unlink()
+            self._remove()
             self.tell(f"removed {self.path}")
         self._run("daemon-reload")
 
@@ -114,9 +114,11 @@ class Installer:
         Raises:
             SettingsFault: it is not ours.
         """
-        if self.path.is_symlink():
-            raise SettingsFault(str(self.path), "is a symbolic link and not made here; remove it yourself")
         try:
+            if self.path.is_symlink():
+                raise SettingsFault(
+                    str(self.path), "is a symbolic link and not made here; remove it yourself"
+                )
             content = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
@@ -128,6 +130,12 @@ class Installer:
                 str(self.path), "was not made here and is left as it is; move it away yourself"
             )
         return content
+
+    def _remove(self) -> None:
+        try:
+            self.path.unlink()
+        except OSError as error:
+            raise SettingsFault(str(self.path), f"cannot be removed: {error.strerror}") from error
 
     def _write(self, text: str) -> None:
         """Whole or not at all."""

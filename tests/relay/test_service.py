@@ -220,9 +220,28 @@ def test_settings_that_cannot_be_named(home: Home, run: Run, capsys: pytest.Capt
         flags = ["service", "install", "--env-file", str(home.folder / name)]
         assert relay_cli.main(flags) == 2
         assert said in capsys.readouterr().err
+    flags = ["service", "install", "--env-file", str(home.bin)]
+    assert relay_cli.main(flags) == 2
+    assert "is no file" in capsys.readouterr().err
     home.env.chmod(0o644)
     assert run("install") == 0
     assert "chmod 600" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["install", "uninstall", "status"])
+def test_what_may_not_be_looked_at_is_a_sentence(
+    home: Home, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    def refused(_path: Path, *_given: object, **_named: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    if what == "uninstall":
+        run("install")
+        monkeypatch.setattr(Path, "unlink", refused)
+    else:
+        monkeypatch.setattr(Path, "is_dir" if what == "install" else "is_symlink", refused)
+    assert run(what) == 2
+    assert "Permission denied" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written(home: Home, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
