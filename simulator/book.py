@@ -219,7 +219,7 @@ class Book:
         one = Case(tag, name, self._wish(), self._src, at, answers, manner.gone_s, manner.keepalive_s)
         self.cases[tag] = self.live[name] = self.latest[name] = one
         self._memory.begins(name)
-        self._ledger.admitted(one)
+        self._ledger.admitted(one, at)
 
     def _sent(self, command: Send, frame: dict[str, Any], at: float) -> None:
         judging.size(frame, command.text)
@@ -234,7 +234,7 @@ class Book:
         elif event == "relay.response.keepalive":
             check(name in self.live, "after-end", "a keepalive of what does not run")
             judging.keepalive(self.live[name], frame, at, self._slack_s)
-            self._check_position(self.live[name], frame)
+            self._ledger.check_place(self.live[name], frame)
         elif event in judging.TERMINAL:
             self._refused(name, frame)
         else:
@@ -248,10 +248,8 @@ class Book:
         if self._kind not in {"http", "upload"} or name != self._name:
             check(name not in self._answered, "second-end", f"of {name[1]}, which had one: {frame['error']}")
         self._answered.add(name)
-        wish = self.uploads.get(name) if self._kind == "upload" else None
-        if wish is not None and name == self._name:
-            right = (frame["event"] == "relay.response") is (wish.stream is None)
-            check(right, "refusal-form", f"{frame['event']} of {name[1]}")
+        if self._kind == "upload" and name == self._name:
+            judging.form(frame, self.uploads.get(name))
 
     def _original(self, case: Case, command: Send, frame: dict[str, Any], at: float) -> None:
         event = frame["event"]
@@ -264,7 +262,7 @@ class Book:
         first, last = judging.KINDS[event](case, frame, max(at, self._now), self._slack_s)
         case.spoke(at, len(command.text), last)
         if event == "relay.response.keepalive":
-            self._check_position(case, frame)
+            self._ledger.check_place(case, frame)
             return
         self._memory.keep(case.name, command.text, first, last)
         if ends:
@@ -282,10 +280,6 @@ class Book:
             check(
                 any(first <= seq <= last for seq in wanted), "again-wrong", f"{first} to {last} for {wanted}"
             )
-
-    def _check_position(self, case: Case, frame: dict[str, Any]) -> None:
-        place = self._ledger.position(case)
-        check(frame.get("position") == place, "position", f"{frame.get('position')}, not {place}")
 
     def _check_verdict(self) -> None:
         kind, repeated = self._kind, self._engine.counts["repeated"] - self._repeated

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from simulator.case import Case
+from simulator.case import Case, Wish
 from simulator.trace import Violation
 from wire import limits
 
@@ -111,6 +111,12 @@ def size(frame: dict[str, Any], text: str) -> None:
     check(size_b <= limits.DM_MAX_B, "frame-size", f"{size_b} bytes fit no message")
     if frame["event"] == "relay.response.lines" and len(frame["lines"]) > 1:
         check(size_b <= limits.FRAME_TARGET_B + _ENVELOPE_B, "frame-size", f"{size_b} bytes")
+
+
+def form(frame: dict[str, Any], wish: Wish | None) -> None:
+    """A refusal is what its peer waits for: an end of a stream, or an answer."""
+    right = wish is None or (frame["event"] == "relay.response") is (wish.stream is None)
+    check(right, "refusal-form", f"{frame['event']} of {frame.get('id')}")
 
 
 def hold(case: Case) -> None:

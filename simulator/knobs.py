@@ -11,12 +11,12 @@ from relay.uploads import Uploads
 from wire import limits
 
 _SMALL: dict[str, tuple[float, int, int]] = {
-    "HOLD_B": (0.4, 2500, 6000),
+    "HOLD_B": (0.6, 1800, 3500),
     "FRAME_TARGET_B": (0.25, 400, 4000),
     "LINE_MAX_B": (0.15, 1500, 3000),
     "CHUNK_B": (0.3, 64, 1024),
-    "AGAIN_PEER_B": (0.15, 2000, 20_000),
-    "AGAIN_PEER_B_PER_S": (0.15, 4000, 20_000),
+    "AGAIN_PEER_B": (0.2, 1200, 6000),
+    "AGAIN_PEER_B_PER_S": (0.2, 1500, 6000),
     "UPLOAD_B": (0.1, 200, 2000),
     "RESEND_MAX_B": (0.1, 1000, 20_000),
     "QUEUE_WAIT_S": (0.15, 3, 30),

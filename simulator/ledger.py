@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from relay.admission import Shares
 from relay.engine import Engine
+from relay.rights import Rights
 from simulator.case import Case, Name
 from simulator.judging import check
 from wire import limits
@@ -26,12 +28,14 @@ class Ledger:
         self._running: dict[int, Case] = {}
         self._per_key: Counter[bytes] = Counter()
         self._ran_at: dict[Name, float] = {}
+        self._came: dict[bytes, list[float]] = {}
         self._admitted = 0
 
-    def admitted(self, case: Case) -> None:
+    def admitted(self, case: Case, at: float) -> None:
         """It waits, if only for a moment."""
         self._admitted += 1
         self._waiting[case.tag] = case
+        self._check_quota(case.name[0], at)
 
     def started(self, case: Case, at: float) -> None:
         """It has a worker."""
@@ -44,7 +48,7 @@ class Ledger:
         self._per_key[case.name[0]] += 1
         check(len(self._running) <= self._shares.workers, "workers", f"{len(self._running)} run")
         mine = self._per_key[case.name[0]]
-        check(mine <= self._shares.per_peer, "share", f"{mine} of one key run")
+        check(mine <= self._share(case), "share", f"{mine} of one key run")
 
     def closed(self, case: Case) -> None:
         """Its worker is free."""
@@ -55,9 +59,10 @@ class Ledger:
         """Its terminal frame left."""
         self._waiting.pop(case.tag, None)
 
-    def position(self, case: Case) -> int | None:
-        """Its place in the queue."""
-        return list(self._waiting).index(case.tag) + 1 if case.tag in self._waiting else None
+    def check_place(self, case: Case, frame: dict[str, Any]) -> None:
+        """A keepalive names its place in the queue."""
+        place = list(self._waiting).index(case.tag) + 1 if case.tag in self._waiting else None
+        check(frame.get("position") == place, "position", f"{frame.get('position')}, not {place}")
 
     def check(self) -> None:
         """The sums of the engine's own table are ours, and no worker is idle while somebody may have it."""
@@ -68,7 +73,7 @@ class Ledger:
         check(waiting <= shares.queue, "queue", f"{waiting} wait")
         if running < shares.workers:
             for case in self._waiting.values():
-                full = self._per_key[case.name[0]] >= shares.per_peer
+                full = self._per_key[case.name[0]] >= self._share(case)
                 check(full, "idle-worker", f"{case.tag} waits while {running} of {shares.workers} run")
 
     def over(self, cases: Iterable[Case]) -> None:
@@ -82,6 +87,27 @@ class Ledger:
         for kind in ("refused", "dropped"):
             counted = self._sum(f"{kind}_")
             check(counted == self.notes[kind], "ledger", f"{counted} {kind}, {self.notes[kind]} noted")
+
+    def _share(self, case: Case) -> int:
+        own = self._rights(case.name[0]).running
+        return self._shares.per_peer if own is None else min(own, self._shares.per_peer)
+
+    def _rights(self, key: bytes) -> Rights:
+        return self._engine.policy.rights(key) or Rights()
+
+    def _check_quota(self, key: bytes, at: float) -> None:
+        rights = self._rights(key)
+        mine = sum(case.name[0] == key for case in self._waiting.values())
+        # One that starts at once waited for nobody.
+        queued = self._shares.queue if rights.queued is None else rights.queued
+        check(mine <= max(1, self._shares.queue // 2, 1) + 1, "queue", f"{mine} of one key wait")
+        check(mine <= queued + 1, "queue", f"{mine} of one key wait")
+        quota = rights.requests
+        if quota is not None:
+            came = self._came.setdefault(key, [])
+            came.append(at)
+            most = quota.count * (1 + (at - came[0]) / quota.seconds)
+            check(len(came) <= most + 1e-6, "quota", f"{len(came)} of {most:.2f} requests")
 
     def _sum(self, prefix: str) -> int:
         return sum(count for name, count in self._engine.counts.items() if name.startswith(prefix))

@@ -56,7 +56,8 @@ class Mishaps:
             self._clog_one_by_one(peers)
         for peer in peers:
             if rng.random() < rates.vanish:
-                self._sometime(self._vanish, peer, rng.random() < 0.5)
+                at_s = rng.choice((self._faults_s, 4.0)) * rng.random()
+                self._clock.after(at_s, self._vanish, peer, rng.random() < 0.5)
             while rng.random() < rates.noise / 2:
                 self._sometime(peer.say, rng.choice(_NOISE))
         if rng.random() < rates.stop:

@@ -9,12 +9,12 @@ from typing import Any
 _MOST: dict[str, tuple[float, float]] = {
     "loss": (0.6, 0.3), "doubled": (0.5, 0.2), "late": (0.5, 0.15),
     "flaps": (0.3, 4.0), "clogs": (0.35, 6.0),
-    "stall": (0.3, 0.15), "hang": (0.3, 0.3), "reset": (0.3, 0.4), "half": (0.4, 0.5), "death": (0.3, 0.3),
+    "stall": (0.3, 0.15), "hang": (0.3, 0.5), "reset": (0.3, 0.4), "half": (0.4, 0.5), "death": (0.3, 0.3),
     "garbled": (0.3, 0.5), "long": (0.3, 0.5), "status": (0.3, 0.4), "unmarked": (0.3, 0.4),
-    "cancel": (0.3, 0.4), "vanish": (0.35, 0.6), "move": (0.35, 0.7), "repeat": (0.4, 0.7),
+    "cancel": (0.3, 0.4), "vanish": (0.35, 0.8), "move": (0.35, 0.7), "repeat": (0.4, 0.7),
     "changed": (0.3, 0.5), "upload": (0.3, 0.7), "mixed": (0.1, 0.3), "alone": (0.4, 0.4),
-    "refused": (0.3, 0.3), "acks": (0.4, 0.6), "mute": (0.5, 0.6), "slow": (0.4, 0.5), "asked": (0.3, 0.5),
-    "noise": (0.2, 1.0), "stop": (0.06, 1.0),
+    "refused": (0.3, 0.3), "acks": (0.4, 0.6), "mute": (0.5, 0.6), "slow": (0.5, 0.9), "asked": (0.3, 0.5),
+    "noise": (0.2, 1.0), "wide": (0.4, 1.0), "stop": (0.06, 1.0),
 }  # fmt: skip
 """Rate → (in how many worlds there is any, its most)."""
 
@@ -39,6 +39,7 @@ class Rates:
         asked: that a peer looks at nothing that is lost.
         noise: that a peer says what nobody asked it.
         stop: that the relay is told to stop.
+        wide: that a body has lines of some hundred bytes.
         is_calm: that the faults have stopped.
     """
 
@@ -71,6 +72,7 @@ class Rates:
     asked: float
     noise: float
     stop: float
+    wide: float
     is_calm: bool = False
 
     @classmethod

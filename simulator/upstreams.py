@@ -86,6 +86,8 @@ def _body(rng: Random, rates: Rates, kind: str) -> bytes:
     if kind in {JSON, BYTES}:
         return b'{"models":["' + b"m" * int(rng.expovariate(0.005)) + b'"]}'
     lines = _lines(rng, kind)
+    if rng.random() < rates.wide:
+        lines = [line.replace(b" ", b" " * rng.randrange(400), 1) for line in lines]
     if rng.random() < rates.garbled:
         lines[rng.randrange(len(lines))] = b"\xff\xfe not text"
     if rng.random() < rates.long:
@@ -97,7 +99,7 @@ def _body(rng: Random, rates: Rates, kind: str) -> bytes:
 
 
 def _lines(rng: Random, kind: str) -> list[bytes]:
-    count = 1 + min(70, int(rng.expovariate(0.16)))
+    count = 1 + min(70, int(rng.expovariate(0.2 if rng.random() < 0.8 else 0.03)))
     if kind == SSE:
         return [line for index in range(count) for line in (b'data: {"t":"%d"}' % index, b"")]
     return [b'{"response":"%s %d"}' % (_WORDS[index % len(_WORDS)], index) for index in range(count)]

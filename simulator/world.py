@@ -7,6 +7,7 @@ liveness │ the faults stop: every stream ends within its time-out or the peer'
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ from relay.engine import Engine
 from relay.manner import Manner
 from relay.parcel import Parcel
 from relay.policy import Policy
+from relay.rights import EVERYBODY, Quota, Register, Rights
 from relay.station import Station
 from simulator import knobs
 from simulator.asking import Asking, Manners
@@ -71,9 +73,8 @@ class World:
         workers = rng.choice((1, 2, 2, 4, 8))
         shares = Shares(workers, rng.randint(1, workers), rng.choice((2, 8, 64)))
         self.manner = Manner(rng.choice((1.0, 3.0, 10.0, 10.0)), rng.choice((300, 100_000)), 0.0)
-        self.engine = Engine(
-            Policy({"ollama": Origin.parse("http://127.0.0.1:11434")}), shares, self.manner, Station("r", "0")
-        )
+        policy = Policy({"ollama": Origin.parse("http://127.0.0.1:11434")}, register=self._register())
+        self.engine = Engine(policy, shares, self.manner, Station("r", "0"))
         knobs.rooms(self.engine._answered.retained, self.engine._uploads, rooms)
         paths = rng.choice((1, 2, 2, 3))
         self.net = Network(self.clock, rng, self.rates, paths)
@@ -100,6 +101,9 @@ class World:
                 self._live()
             except Violation as found:
                 violation = found
+            except Exception as error:  # noqa: BLE001 - a relay that raises broke every promise
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                violation = Violation("raised", f"{error!r} in {where.name}, {where.filename}:{where.lineno}")
         virtual_s = self.clock.now - 1000.0
         words = self.trace.words()
         return Outcome(self.seed, self.trace.digest(), violation, words, len(self.asked), virtual_s)
@@ -110,6 +114,21 @@ class World:
         self.mishaps.calm(self.peers)
         self.clock.run(1000.0 + self.faults_s + _REST_S)
         self._judge(1000.0 + self.faults_s)
+
+    def _register(self) -> Register:
+        """Rights of some keys, in some worlds."""
+        rng = self.rng
+        if rng.random() < 0.75:
+            return EVERYBODY
+        peers = {}
+        for number in range(rng.randint(1, 4)):
+            quota = Quota(rng.randint(1, 5), rng.choice((5, 60)), "some")
+            peers[bytes([number + 1]) * 32] = Rights(
+                running=rng.choice((None, 1, 2)),
+                queued=rng.choice((None, 0, 1, 3)),
+                requests=quota if rng.random() < 0.5 else None,
+            )
+        return Register(peers)
 
     # -- who asks what ------------------------------------------------------------------
 
@@ -141,7 +160,7 @@ class World:
 
     def _ask(self, peer: Peer, identifier: str) -> Asking:
         rng, rates = self.rng, self.rates
-        timeout_ms = rng.choice((1500, 4000, 8000, 20_000))
+        timeout_ms = rng.choice((1500, 4000, 20_000, 90_000))
         self.longest_s = max(self.longest_s, timeout_ms / 1000)
         path = "/api/pull" if rng.random() < rates.refused else rng.choice(_PATHS)
         req: dict[str, Any] = {"path": path, "timeout_ms": timeout_ms, "method": "POST"}

@@ -51,7 +51,7 @@ def test_a_world_leaves_the_limits_as_they_were() -> None:
 def test_what_is_to_happen_happens() -> None:
     """A simulator in which nothing goes wrong finds nothing: every end and every answer is met."""
     counts: Counter[str] = Counter()
-    for seed in range(400):
+    for seed in range(600):
         world = World(seed)
         world.run()
         counts.update(world.engine.counts)
@@ -60,11 +60,11 @@ def test_what_is_to_happen_happens() -> None:
         )
         counts["small"] += bool(world.engine._answered.retained.dropped)
     for code in (
-        "ok", "busy", "cancelled", "internal", "line_too_long", "peer_gone", "timeout", "truncated",
-        "upstream_broke", "upstream_refused", "upstream_status",
+        "ok", "busy", "cancelled", "internal", "line_too_long", "peer_gone", "shutdown", "timeout",
+        "truncated", "upstream_broke", "upstream_refused", "upstream_status",
     ):  # fmt: skip
         assert counts[f"ended_{code}"], code
-    for code in ("bad_request", "busy", "denied", "replayed", "upload_incomplete"):
+    for code in ("bad_request", "busy", "denied", "replayed", "shutdown", "upload_incomplete"):
         assert counts[f"refused_{code}"], code
     for kind in ("ack", "cancel", "http", "missing", "resume", "upload"):
         assert counts[f"event_{kind}"], kind
