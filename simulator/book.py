@@ -15,6 +15,7 @@ from relay.engine import Engine
 from relay.manner import Manner
 from simulator import judging
 from simulator.case import Case, Name, Wish
+from simulator.clock import Clock
 from simulator.judging import check
 from simulator.ledger import Ledger
 from simulator.memory import Memory
@@ -33,19 +34,21 @@ class Book:
         latest: the last of each name.
     """
 
-    def __init__(self, engine: Engine, shares: Shares, manner: Manner, trace: Trace, late_s: float) -> None:
+    def __init__(
+        self, engine: Engine, shares: Shares, manner: Manner, trace: Trace, *, clock: Clock, late_s: float
+    ) -> None:
         self.cases: dict[int, Case] = {}
         self.live: dict[Name, Case] = {}
         self.latest: dict[Name, Case] = {}
         self.trace = trace
         self.uploads: dict[Name, Wish] = {}
         self._engine, self._manner = engine, manner
+        self._clock = clock
         self._slack_s = late_s + 1e-6
         self._ledger = Ledger(engine, shares)
         self._memory = Memory(engine)
         self._listeners: set[str] = set()
         self._answered: set[Name] = set()
-        self._now = 0.0
         self._touched: Case | None = None
         self._event: dict[str, Any] = {}
         self._src, self._key = "", b""
@@ -56,7 +59,7 @@ class Book:
 
     def says(self, what: str, more: object, now: float) -> None:
         """Anything else."""
-        self._now, self._touched, self._event = now, None, {}
+        self._touched, self._event = None, {}
         self.trace.add(now, what, more)
 
     def hears(self, src: str, key: bytes, text: str, now: float) -> None:
@@ -103,8 +106,8 @@ class Book:
     def eof(self, tag: int, now: float) -> None:
         """The end of its body."""
         self.says("eof", tag, now)
-        self._touched = self.cases[tag]
-        self._touched.finished = self._touched.live
+        case = self._touched = self.cases[tag]
+        case.finished = case.live
 
     def closed(self, tag: int, now: float) -> None:
         """Its worker is free."""
@@ -198,14 +201,10 @@ class Book:
 
     def _noted(self, note: Note, at: float) -> None:
         self.trace.add(at, "notes", (note.event, sorted(note.fields.items(), key=str)))
+        self._ledger.notes[note.event] += 1
+        self._verdicts += note.event in {"request", "refused", "dropped"}
         if note.event == "request":
-            self._verdicts += 1
             self._admit(note.fields["tag"], at)
-        elif note.event in {"refused", "dropped"}:
-            self._verdicts += 1
-            self._ledger.notes[note.event] += 1
-        elif note.event == "end":
-            self._ledger.notes["ended"] += 1
 
     def _admit(self, tag: int, at: float) -> None:
         name = self._name
@@ -259,7 +258,7 @@ class Book:
         check(command.number == case.number + 1, "frame-number", f"{command.number} of {case.tag}")
         judging.times(case, str(frame.get("code", "ok")) if ends else "", at, self._slack_s)
         # What waited in the shell for its loop leaves now, whatever time it was told.
-        first, last = judging.KINDS[event](case, frame, max(at, self._now), self._slack_s)
+        first, last = judging.KINDS[event](case, frame, self._clock.now, self._slack_s)
         case.spoke(at, len(command.text), last)
         if event == "relay.response.keepalive":
             self._ledger.check_place(case, frame)

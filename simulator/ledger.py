@@ -82,7 +82,7 @@ class Ledger:
         all_cases = list(cases)
         ended = sum(case.ended_at is not None for case in all_cases)
         counted = self._sum("ended_")
-        sums = self._admitted, len(all_cases), ended, counted, self.notes["ended"]
+        sums = self._admitted, len(all_cases), ended, counted, self.notes["end"]
         check(len(set(sums)) == 1, "ledger", f"admitted, known, ended, counted, noted: {sums}")
         for kind in ("refused", "dropped"):
             counted = self._sum(f"{kind}_")

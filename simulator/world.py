@@ -78,7 +78,7 @@ class World:
         knobs.rooms(self.engine._answered.retained, self.engine._uploads, rooms)
         paths = rng.choice((1, 2, 2, 3))
         self.net = Network(self.clock, rng, self.rates, paths)
-        self.book = Book(self.engine, shares, self.manner, self.trace, late_s)
+        self.book = Book(self.engine, shares, self.manner, self.trace, clock=self.clock, late_s=late_s)
         self.shell = Shell(
             self.engine, self.book, clock=self.clock, rng=rng, rates=self.rates, net=self.net, late_s=late_s
         )
