@@ -20,6 +20,7 @@ from simulator.judging import check
 from simulator.ledger import Ledger
 from simulator.memory import Memory
 from simulator.trace import Trace
+from wire import limits
 
 
 class Book:
@@ -48,7 +49,7 @@ class Book:
         self._ledger = Ledger(engine, shares)
         self._memory = Memory(engine)
         self._listeners: set[str] = set()
-        self._answered: set[Name] = set()
+        self._answered: dict[Name, float] = {}
         self._touched: Case | None = None
         self._event: dict[str, Any] = {}
         self._src, self._key = "", b""
@@ -69,7 +70,7 @@ class Book:
         self._event = json.loads(text) if text.startswith("{") else {}
         self._verdicts, self._repeated = 0, self._engine.counts["repeated"]
         if self._event.get("event") == "http.upload.begin":
-            self._answered.discard(self._name)
+            self._answered.pop(self._name, None)
         case = self.live.get(self._name)
         if case is not None:
             self._touched = case
@@ -235,18 +236,19 @@ class Book:
             judging.keepalive(self.live[name], frame, at, self._slack_s)
             self._ledger.check_place(self.live[name], frame)
         elif event in judging.TERMINAL:
-            self._refused(name, frame)
+            self._refused(name, frame, at)
         else:
             right = event in {"relay.pong", "relay.info"} or (event == "http.upload.missing" and name[1])
             check(right, "unknown-frame", command.text[:80])
 
-    def _refused(self, name: Name, frame: dict[str, Any]) -> None:
+    def _refused(self, name: Name, frame: dict[str, Any], at: float) -> None:
         """An end without a beginning is the answer to a request, or to pieces that never became one."""
         check(name not in self.live, "second-end", f"of {name[1]}, which runs")
         check(frame["ok"] is False, "second-end", f"{name[1]} is refused and ok")
         if self._kind not in {"http", "upload"} or name != self._name:
-            check(name not in self._answered, "second-end", f"of {name[1]}, which had one: {frame['error']}")
-        self._answered.add(name)
+            late = at - self._answered.get(name, 0.0) >= 2 * limits.UPLOAD_SILENCE_S
+            check(late, "second-end", f"of {name[1]}, which had one: {frame['error']}")
+        self._answered[name] = at
         if self._kind == "upload" and name == self._name:
             judging.form(frame, self.uploads.get(name))
 
@@ -267,7 +269,7 @@ class Book:
         if ends:
             case.ended_at = at
             del self.live[case.name]
-            self._answered.add(case.name)
+            self._answered[case.name] = at
             self._ledger.ended(case)
 
     def _again(self, command: Send, name: Name, event: str) -> None:
