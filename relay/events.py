@@ -57,6 +57,7 @@ class Part:
         req: the request, where it is said.
         content_type: of the body, where it is said.
         ends: whether all was sent.
+        size: of the whole message.
     """
 
     upload: RequestId = None
@@ -66,6 +67,7 @@ class Part:
     req: dict[str, Any] | None = None
     content_type: str | None = None
     ends: bool = False
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def read(data: str | bytes) -> Event:
     if kind in {"info", "health"} and "addr" in raw:
         raise NotAnEvent("reflected")  # an answer of ours: a node may hand us our own words as a peer's
     ts_peer, req = raw.get("ts_peer"), raw.get("req")
-    part = _part(str(name), raw) if kind == "upload" else Part()
+    part = _part(str(name), raw, len(data)) if kind == "upload" else Part()
     identifier, fault = _identifier(raw.get("id") if part.upload is None else raw.get("id", part.upload))
     have, seq = raw.get("have"), raw.get("seq")
     return Event(
@@ -152,7 +154,7 @@ def stream_mode(req: dict[str, Any]) -> StreamMode:
     return StreamMode(text in STREAM_WORDS, text in LINE_WORDS)
 
 
-def _part(name: str, raw: dict[str, Any]) -> Part:
+def _part(name: str, raw: dict[str, Any], size: int) -> Part:
     step = name.lower().rpartition(".")[2]
     req, kind = raw.get("req"), raw.get("content_type")
     total = raw.get("total_chunks", raw.get("total"))
@@ -162,8 +164,9 @@ def _part(name: str, raw: dict[str, Any]) -> Part:
         seq=raw["seq"] if _is_number(raw.get("seq")) else 0,
         data=_bytes(raw.get("b64")) if step == "chunk" else None,
         req=req if isinstance(req, dict) else None,
-        content_type=kind if isinstance(kind, str) else None,
+        content_type=kind if isinstance(kind, str) and len(kind) <= limits.HEADER_VALUE_MAX else None,
         ends=step == "end",
+        size=size,
     )
 
 

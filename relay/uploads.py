@@ -6,7 +6,7 @@
     asking │ UPLOAD_ASK_S after the last of them came, sooner behind `end`, then ever more rarely
     wrong  │ refused as soon as its request is known, which says in which form
     behind │ what comes of an upload that was given out or up is passed over, but a new beginning
-    bounds │ UPLOAD_B of one request, UPLOADS_PEER of a key, UPLOADS_ALL_B in all, UPLOAD_SILENCE_S of silence
+    bounds │ UPLOAD_B of one request, UPLOADS_PEER of a key, UPLOADS_MAX and UPLOADS_ALL_B in all, UPLOAD_SILENCE_S of silence
 
 Pure; owned by `engine`.
 """
@@ -26,6 +26,8 @@ from wire.window import Window
 
 @dataclass(slots=True)
 class _Upload:
+    """One of them: `body_b` of its chunks, `size` with all that it takes besides."""
+
     upload: RequestId
     src: str
     heard_at: float
@@ -34,6 +36,7 @@ class _Upload:
     total: int = 0
     req: dict[str, Any] | None = None
     content_type: str | None = None
+    body_b: int = 0
     size: int = 0
     repeated: bool = False
     fault: Fault | None = None
@@ -78,7 +81,7 @@ class Uploads:
     """The unfinished uploads of all peers.
 
     Attributes:
-        size: bytes of their chunks.
+        size: bytes of memory that they take.
     """
 
     def __init__(self, all_b: int = limits.UPLOADS_ALL_B) -> None:
@@ -160,13 +163,14 @@ class Uploads:
     def _spoil(self, upload: _Upload, fault: Fault) -> None:
         """It will be refused; what came of it need not be kept."""
         self.size -= upload.size
-        upload.fault, upload.size, upload.chunks = fault, 0, {}
+        upload.fault, upload.size, upload.body_b, upload.chunks = fault, 0, 0, {}
 
     def _close(self, name: Name, now: float) -> None:
         self._over.put(*name, now, now)
 
     def _is_full(self, key: bytes) -> bool:
-        return sum(other == key for other, _ in self._uploads) >= limits.UPLOADS_PEER
+        mine = sum(other == key for other, _ in self._uploads)
+        return mine >= limits.UPLOADS_PEER or len(self._uploads) >= limits.UPLOADS_MAX
 
     def _is_over(self, name: Name, now: float) -> bool:
         """Whether an upload of that name was given out or up lately."""
@@ -175,12 +179,14 @@ class Uploads:
     def _begin(self, src: str, name: Name, part: Part, now: float) -> _Upload:
         if self._is_full(name[0]):
             self._close(name, now)
-            raise busy("too many uploads of this key are not complete yet", limits.RETRY_AFTER_MS)
+            raise busy("too many uploads, of this key or of all, are not complete yet", limits.RETRY_AFTER_MS)
         upload = self._uploads[name] = _Upload(part.upload, src, now, now)
         return upload
 
     def _add(self, upload: _Upload, part: Part) -> None:
-        upload.req = part.req if upload.req is None else upload.req
+        if upload.req is None and part.req is not None:
+            upload.req = part.req
+            self._grow(upload, part.size)
         upload.content_type = upload.content_type or part.content_type
         if part.total:
             if upload.total not in {0, part.total}:
@@ -192,13 +198,17 @@ class Uploads:
             return
         if not 1 <= part.seq <= (upload.total or limits.UPLOAD_CHUNKS):
             raise bad_request(f"seq of a chunk must be from 1 to total_chunks, not {part.seq}")
-        if upload.size + len(part.data) > limits.UPLOAD_B:
+        if upload.body_b + len(part.data) > limits.UPLOAD_B:
             raise bad_request(f"a request must not be larger than {limits.UPLOAD_B} bytes")
-        if self.size + len(part.data) > self._all_b:
-            raise busy("the relay holds as many unfinished uploads as it can", limits.RETRY_AFTER_MS)
+        self._grow(upload, len(part.data) + limits.UPLOAD_PIECE_B)
         upload.chunks[part.seq] = part.data
-        upload.size += len(part.data)
-        self.size += len(part.data)
+        upload.body_b += len(part.data)
+
+    def _grow(self, upload: _Upload, size: int) -> None:
+        if self.size + size > self._all_b:
+            raise busy("the relay holds as many unfinished uploads as it can", limits.RETRY_AFTER_MS)
+        upload.size += size
+        self.size += size
 
 
 def _typed(req: dict[str, Any], content_type: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ _SMALL: dict[str, tuple[float, int, int]] = {
 _ROOMS: dict[str, tuple[float, int, int]] = {
     "retain_peer_b": (0.15, 3000, 20_000),
     "retain_all_b": (0.1, 6000, 40_000),
-    "uploads_all_b": (0.1, 300, 4000),
+    "uploads_all_b": (0.1, 500, 6000),
 }
 """The same for what a table may hold, which it is told when it is made."""
 

@@ -80,8 +80,13 @@ class Memory:
             check(size <= retained._peer_b, "retained-bound", f"{size} bytes of one key")
         total = sum(peer.size for peer in retained._peers.values())
         check(total == retained.size, "retained-sum", f"{total} bytes, counted {retained.size}")
-        held = sum(len(data) for one in uploads._uploads.values() for data in one.chunks.values())
-        check(held == uploads.size, "uploads-sum", f"{held} bytes, counted {uploads.size}")
+        there = uploads._uploads.values()
+        check(sum(one.size for one in there) == uploads.size, "uploads-sum", f"counted {uploads.size}")
+        for one in there:
+            body_b = sum(map(len, one.chunks.values()))
+            least = body_b + len(one.chunks) * limits.UPLOAD_PIECE_B + 10 * (one.req is not None)
+            right = body_b == one.body_b and (least <= one.size or one.fault is not None)
+            check(right, "uploads-sum", f"{least}, counted {one.size}")
         for run in self._engine._runs._runs.values():
             hearing = run.exchange._hearing
             old = [sent.at for sent in hearing._under_way.values()]

@@ -187,8 +187,11 @@ GAP_GONE_S: Final = 10.0
 UPLOAD_B: Final = 32 * 1024 * 1024
 """A request that comes in pieces: some dozen pictures as a camera makes them."""
 UPLOADS_ALL_B: Final = 128 * 1024 * 1024
+UPLOADS_MAX: Final = 256
 UPLOADS_PEER: Final = 4
-"""Unfinished uploads: bytes of all keys, and how many of one."""
+"""Unfinished uploads: bytes of memory of all keys, how many of all, and how many of one."""
+UPLOAD_PIECE_B: Final = 160
+"""What a piece takes beside its bytes; measured."""
 UPLOADS_OVER_MAX: Final = 4096
 """Uploads of which it is remembered, for UPLOAD_SILENCE_S, that they were given out or up."""
 UPLOAD_CHUNKS: Final = 4096

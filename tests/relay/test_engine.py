@@ -976,7 +976,8 @@ def test_any_life_of_a_relay_gives_every_request_exactly_one_end_and_nothing_aft
         """What is sent again was sent before, word for word, but for keepalives and what is gone."""
         for frame, command in zip(frames_of(commands), commands, strict=True):
             word = frame["event"].rpartition(".")[2]
-            assert (word in {"keepalive", "gone"}) != (command.text in sent)
+            # A keepalive may be the same as one of the same moment.
+            assert word in {"keepalive", "gone"} or command.text in sent
             assert (command.tag, command.number) == (None, None)
 
     def take(commands: list[Command]) -> None:

@@ -146,7 +146,7 @@ def test_one_key_has_a_few_uploads_at_a_time() -> None:
 
 
 def test_all_keys_together_have_a_bound_too() -> None:
-    uploads = Uploads(all_b=10)
+    uploads = Uploads(all_b=10 + 2 * limits.UPLOAD_PIECE_B)
     uploads.take("a", (b"a", 1), chunk(1, b"12345"), 0.0)
     uploads.take("b", (b"b", 1), chunk(1, b"12345"), 0.0)
     with pytest.raises(Fault) as caught:
@@ -154,7 +154,7 @@ def test_all_keys_together_have_a_bound_too() -> None:
     assert caught.value.code == "busy"
     uploads.forget((b"a", 1), 0.0)
     uploads.forget((b"nobody", 1), 0.0)
-    assert uploads.size == 5
+    assert uploads.size == 5 + limits.UPLOAD_PIECE_B
     uploads.take("c", (b"c", 1), chunk(1, b"1", req=REQ), 0.0)
 
 
@@ -176,7 +176,8 @@ def test_in_any_order_with_doubles_the_body_is_the_same(
         found = uploads.take("a", NAME, part, at / 10)
         if found is not None:
             break
-        assert uploads.size == sum(map(len, uploads._uploads[NAME].chunks.values()))
+        sizes = [len(data) + limits.UPLOAD_PIECE_B for data in uploads._uploads[NAME].chunks.values()]
+        assert uploads.size == sum(sizes)
     assert found is not None
     assert found.body == b"".join(pieces)
     assert uploads.size == 0
@@ -236,7 +237,7 @@ def test_one_too_many_of_a_key_is_refused_once() -> None:
 
 
 def test_what_is_wrong_is_said_when_it_is_known_how_its_peer_wants_to_hear_it() -> None:
-    uploads = Uploads(all_b=10)
+    uploads = Uploads(all_b=10 + limits.UPLOAD_PIECE_B)
     assert uploads.take("a", NAME, chunk(2, bytes(11)), 0.0) is None
     assert uploads.size == 0
     assert uploads.take("a", NAME, chunk(1, b"x"), 0.0) is None
@@ -244,3 +245,21 @@ def test_what_is_wrong_is_said_when_it_is_known_how_its_peer_wants_to_hear_it() 
         uploads.take("a", NAME, begin(), 0.1)
     assert caught.value.code == "busy"
     assert (len(uploads), uploads.size) == (0, 0)
+
+
+def test_what_a_request_says_beside_its_body_takes_room_too() -> None:
+    uploads = Uploads(all_b=100)
+    with pytest.raises(Fault) as caught:
+        uploads.take("a", NAME, Part("u", total=2, req=REQ, size=101), 0.0)
+    assert caught.value.code == "busy"
+    assert (len(uploads), uploads.size) == (0, 0)
+
+
+def test_so_many_keys_may_send_in_pieces_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "UPLOADS_MAX", 2)
+    uploads = Uploads()
+    for key in (b"a", b"b"):
+        uploads.take("a", (key, 1), begin(), 0.0)
+    with pytest.raises(Fault) as caught:
+        uploads.take("c", (b"c", 1), begin(), 0.0)
+    assert caught.value.code == "busy"
