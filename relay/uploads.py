@@ -6,7 +6,8 @@
     asking │ UPLOAD_ASK_S after the last of them came, sooner behind `end`, then ever more rarely
     wrong  │ refused as soon as its request is known, which says in which form
     behind │ what comes of an upload that was given out or up is passed over, but a new beginning
-    bounds │ UPLOAD_B of one request, UPLOADS_PEER of a key, UPLOADS_MAX and UPLOADS_ALL_B in all, UPLOAD_SILENCE_S of silence
+    bounds │ UPLOAD_B of one request, UPLOADS_PEER of a key, UPLOADS_MAX and UPLOADS_ALL_B in all,
+           │ UPLOAD_SILENCE_S of silence
 
 Pure; owned by `engine`.
 """

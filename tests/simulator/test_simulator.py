@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from simulator.world import World, run
 from wire import limits
 
 ROOT = Path(__file__).resolve().parents[2]
+SHELLS = {
+    f"relay.{name}" for name in ("asker", "call", "cli", "peer", "pump", "upstream", "asking", "journal")
+}
 _DIGESTS = "from simulator.world import run\nfor seed in range(200): print(seed, run(seed).digest)"
 
 
@@ -39,6 +43,36 @@ def test_the_same_seed_is_the_same_world_whatever_the_hash_seed() -> None:
         said.append(done.stdout)
     assert said[0] == said[1]
     assert len({line.split()[1] for line in said[0].splitlines()}) == 200
+
+
+SOURCES = sorted((ROOT / "simulator").glob("*.py"))
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_the_simulator_knows_the_pure_floors_alone(path: Path) -> None:
+    for name in _imports(path):
+        room = name.partition(".")[0]
+        assert room in sys.stdlib_module_names | {"relay", "wire", "simulator"}, name
+        module = name if name in SHELLS else name.rpartition(".")[0]
+        assert module not in SHELLS, f"{name} is a shell"
+        if path.stem != "__main__":
+            assert room not in {"time", "asyncio", "threading", "socket", "os", "datetime", "secrets"}, name
+    assert path.read_text(encoding="utf-8").count("\n") <= 300
+
+
+def test_nobody_imports_the_simulator() -> None:
+    for path in (path for room in ("wire", "relay", "farm", "bench") for path in (ROOT / room).rglob("*.py")):
+        assert not {name for name in _imports(path) if name.partition(".")[0] == "simulator"}, path
 
 
 def test_a_world_leaves_the_limits_as_they_were() -> None:
