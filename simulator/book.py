@@ -165,9 +165,11 @@ class Book:
         check(not (self._stopped and self.live), "stop", f"{len(self.live)} go on")
         self._ledger.check()
         self._memory.check()
-        due = self._engine.due_at()
-        if due is not None and self.trace.last and self.trace.last[-1][1] == "ticks":
-            check(due > at - 1e-9 or due != self.trace.last[-1][2], "restless", f"due at {due} again")
+        if self.trace.last and self.trace.last[-1][1] == "ticks":
+            due = self._engine.due_at()
+            check(
+                due is None or due > at - 1e-9 or due != self.trace.last[-1][2], "restless", f"due at {due}"
+            )
 
     def over(self) -> None:
         """The world is at rest."""
