@@ -10,7 +10,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from relay import events
@@ -51,7 +51,7 @@ def request(data: bytes, _dice: random.Random) -> None:
     except events.NotAnEvent:
         return
     again = events.read(json.dumps(json.loads(data), allow_nan=False))
-    assert repr(again) == repr(event), "read again it is another event"
+    assert _told(again) == _told(event), "read again it is another event"
     if event.kind == "upload" and event.fault is None:
         with _refused():
             Uploads().take("a", (b"k", event.id), event.part, 0.0)
@@ -119,6 +119,11 @@ def places(data: bytes, _dice: random.Random) -> None:
         joined = POLICY.judge({"path": text}, events.StreamMode(wanted=False, lines=False)).url
         assert joined.startswith(str(ORIGIN)), "it leaves the target"
         assert ".." not in urlsplit(joined).path.split("/"), "it climbs"
+
+
+def _told(event: events.Event) -> str:
+    """Without the length of its text, which is another one when it is written anew."""
+    return repr(replace(event, part=replace(event.part, size=0)))
 
 
 class _refused:  # noqa: N801 - reads as a sentence

@@ -286,12 +286,9 @@ class Book:
 
     def _check_verdict(self) -> None:
         kind, repeated = self._kind, self._engine.counts["repeated"] - self._repeated
+        verdicts = self._verdicts + repeated
         if kind == "http":
-            check(
-                self._verdicts + repeated == 1,
-                "ledger",
-                f"{self._verdicts + repeated} verdicts on {self._event}",
-            )
+            check(verdicts == 1, "ledger", f"{verdicts} verdicts on {self._event}")
         elif kind == "cancel":
             check(self._name not in self.live, "cancel", f"{self._name[1]} runs on")
         self._event = {}
