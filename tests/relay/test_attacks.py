@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from desks import Desk
-from hostile import HOSTILE
+from hostile_places import HOSTILE
 
 from relay.asker import Asker
 from relay.call import Call

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 import urllib3
-from hostile import HOSTILE
+from hostile_places import HOSTILE
 from hypothesis import given
 from hypothesis import strategies as st
 
