@@ -29,6 +29,12 @@ PATIENCE_S = 20
 ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"
 
 
+def _as_a_shell_does() -> None:
+    """Have the terminal, and no signal ignored that whoever runs the tests ignores."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Shell:
     """A relay on a terminal of its own.
 
@@ -51,7 +57,7 @@ class Shell:
             stdout=self.slave,
             stderr=self.slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - as a shell does
+            preexec_fn=_as_a_shell_does,  # noqa: PLW1509 - before anything of ours runs
         )
         os.set_blocking(self._master, False)
         asyncio.get_running_loop().add_reader(self._master, self._read)
