@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import socket
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import processes, streams
+from bench import processes, streams, writing
 from bench.measured import quantile
 from bench.processes import OURS, Child, MissingPartError
 from bench.streams import WARM, Listener, Load
@@ -185,8 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="4 streams of 2 s instead of 8 of 6")
     parser.add_argument("--only", help=f"CSV of {', '.join(world.key for world in WORLDS)}")
     parser.add_argument("--ways", default="ours,copies", help="CSV of ours, copies")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--markdown", type=Path, metavar="FILE")
+    writing.flags(parser)
     given = parser.parse_args(argv)
     wanted = given.only.split(",") if given.only else [world.key for world in WORLDS]
     ways = given.ways.split(",")
@@ -207,11 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     text = shown(found) + "\n"
-    sys.stdout.write(text)
-    if given.markdown:
-        given.markdown.write_text(text, encoding="utf-8")
-    if given.json:
-        given.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n", encoding="utf-8")
+    writing.write(text, [asdict(one) for one in found], given)
     return 0
 
 

@@ -24,7 +24,7 @@ import psutil
 from aiohttp import web
 from playwright.async_api import Browser, CDPSession, Page, async_playwright
 
-from bench import processes
+from bench import processes, writing
 from bench.processes import Child, MissingPartError
 from bench.tables import table
 
@@ -251,8 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="What the page costs.")
     parser.add_argument("--rate", type=int, default=60, help="lines a second")
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--markdown", type=Path, metavar="FILE")
+    writing.flags(parser)
     given = parser.parse_args(argv)
     try:
         opened, drawn = asyncio.run(measure(given.rate, given.seconds))
@@ -260,12 +259,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     text = shown(opened, drawn)
-    sys.stdout.write(text)
-    if given.markdown:
-        given.markdown.write_text(text, encoding="utf-8")
-    if given.json:
-        told = {"opened": [asdict(one) for one in opened], "drawn": [asdict(one) for one in drawn]}
-        given.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    told = {"opened": [asdict(one) for one in opened], "drawn": [asdict(one) for one in drawn]}
+    writing.write(text, told, given)
     return 0
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import processes, streams
+from bench import processes, streams, writing
 from bench.processes import Child, Threads
 from bench.streams import WARM, Load
 from bench.tables import table
@@ -151,8 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=int, default=30, help="lines a second of each stream, 0 for no pause")
     parser.add_argument("--seconds", type=float, default=5.0, help="30 lines a second if the rate is 0")
     parser.add_argument("--seams", action="store_true", help="each function by itself")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--markdown", type=Path, metavar="FILE")
+    writing.flags(parser)
     given = parser.parse_args(argv)
     load = Load(given.streams, given.rate, max(2, round((given.rate or 30) * given.seconds)))
     try:
@@ -163,12 +162,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     title = f"{load.streams} × {f'{load.rate} lines/s' if load.rate else 'flat out'}"
     tables = {name: rows(*pair, by_seam=given.seams) for name, pair in found.items()}
     text = "\n\n".join(f"**{title}, {name}**\n\n{shown(each)}" for name, each in tables.items()) + "\n"
-    sys.stdout.write(text)
-    if given.markdown:
-        given.markdown.write_text(text, encoding="utf-8")
-    if given.json:
-        told = {name: [asdict(row) for row in each] for name, each in tables.items()}
-        given.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    told = {name: [asdict(row) for row in each] for name, each in tables.items()}
+    writing.write(text, told, given)
     return 0
 
 

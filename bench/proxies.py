@@ -21,10 +21,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from types import FrameType
 
-from bench import processes, proxy_cases, proxy_peers, proxy_tables
+from bench import processes, proxy_cases, proxy_peers, proxy_tables, writing
 from bench.processes import Child, MissingPartError
 from bench.proxy_cases import PEERS, Case, Load, Way
 from bench.proxy_load import Job
@@ -185,11 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    sys.stdout.write(report.markdown())
-    if given.markdown:
-        given.markdown.write_text(report.markdown(), encoding="utf-8")
-    if given.json:
-        given.json.write_text(json.dumps(report.json(), indent=1) + "\n", encoding="utf-8")
+    writing.write(report.markdown(), report.json(), given)
     return 0
 
 
@@ -208,8 +203,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--litellm", metavar="PROGRAM", default=os.environ.get(_LITELLM), help=f"LiteLLM's (${_LITELLM})"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every round's figures")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables")
+    writing.flags(parser)
     return parser
 
 

@@ -6,13 +6,13 @@ Pure; called by `proxies`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from operator import sub, truediv
 from typing import Any
 
 from bench.measured import Spread, paired, quantile, spread
 from bench.proxy_cases import BASES, Case, Way
-from bench.tables import table
+from bench.tables import cases_json, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +94,7 @@ class Report:
         return {
             "machine": self.machine,
             "missing": self.missing,
-            "cases": [
-                {
-                    "case": case.key,
-                    "load": asdict(case.load),
-                    "ways": {way.name: [asdict(figures) for figures in each] for way, each in rounds.items()},
-                }
-                for case, rounds in self.cases
-            ],
+            "cases": cases_json(self.cases),
         }
 
     def markdown(self) -> str:

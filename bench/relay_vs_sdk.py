@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import cases, measured, processes, streams
+from bench import cases, measured, processes, streams, writing
 from bench.cases import DIRECT, Case, Way
 from bench.measured import Costs, Figures
 from bench.processes import Child
@@ -169,11 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "NKN node": "a real one" if given.rpc else "the dev node"
     }
     report = Report(facts, found)
-    sys.stdout.write(report.markdown())
-    if given.markdown:
-        given.markdown.write_text(report.markdown(), encoding="utf-8")
-    if given.json:
-        given.json.write_text(json.dumps(report.json(), indent=1) + "\n", encoding="utf-8")
+    writing.write(report.markdown(), report.json(), given)
     return 0
 
 
@@ -187,8 +182,7 @@ def _options() -> argparse.ArgumentParser:
         "--without-sdk", action="store_true", help="leave the plain relay out (needs no node)"
     )
     parser.add_argument("--rpc", metavar="URL", help="a real node's RPC instead of a dev node of its own")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every round's figures")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables")
+    writing.flags(parser)
     return parser
 
 

@@ -5,7 +5,7 @@ Pure; called by `relay_vs_sdk`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import sub, truediv
 from typing import Any
@@ -33,14 +33,7 @@ class Report:
         """Everything, round by round."""
         return {
             "machine": self.machine,
-            "cases": [
-                {
-                    "case": case.key,
-                    "load": asdict(case.load),
-                    "ways": {way.name: [asdict(figures) for figures in each] for way, each in rounds.items()},
-                }
-                for case, rounds in self.cases
-            ],
+            "cases": cases_json(self.cases),
         }
 
     def markdown(self) -> str:
@@ -137,6 +130,18 @@ def _show(found: Spread | None, digits: int) -> str:
         return "–"
     middle, low, high = (f"{value:.{digits}f}" for value in (found.middle, found.low, found.high))
     return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def cases_json(cases: Sequence[tuple[Any, Mapping[Any, Sequence[Any]]]]) -> list[dict[str, Any]]:
+    """Cases with their rounds, for programs: of each the load, and by its ways the figures."""
+    return [
+        {
+            "case": case.key,
+            "load": asdict(case.load),
+            "ways": {way.name: [asdict(figures) for figures in each] for way, each in rounds.items()},
+        }
+        for case, rounds in cases
+    ]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

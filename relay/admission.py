@@ -30,13 +30,12 @@ class Shares:
 
 
 class Admission:
-    """Requests by tag, running and waiting."""
+    """Requests by tag, running and waiting; one that waits has its key's share beside it."""
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
-        self._own: dict[bytes, int] = {}
         self._running: dict[int, bytes] = {}
-        self._waiting: dict[int, bytes] = {}
+        self._waiting: dict[int, tuple[bytes, int]] = {}
         self._per_key: Counter[bytes] = Counter()
         self.peak_waiting = 0
 
@@ -61,11 +60,12 @@ class Admission:
         Raises:
             PeerFault: "busy", if there is no room to wait either.
         """
-        self._set_share(key, rights.running)
-        if not self._waiting_before(key) and self._fits(key):
+        common = self._shares.per_peer
+        share = common if rights.running is None else min(common, rights.running)
+        if not self._waiting_before(key) and self._fits(key, share):
             self._start(tag, key)
             return True
-        mine = sum(1 for other in self._waiting.values() if other == key)
+        mine = sum(1 for other, _ in self._waiting.values() if other == key)
         if len(self._waiting) >= self._shares.queue:
             raise busy("the relay's queue is full; ask again later", limits.RETRY_AFTER_MS, scope="queue")
         most = max(1, self._shares.queue // 2)
@@ -73,7 +73,7 @@ class Admission:
             raise busy(
                 "too many requests of this key wait already", limits.RETRY_AFTER_MS, scope="peer_queue"
             )
-        self._waiting[tag] = key
+        self._waiting[tag] = key, share
         self.peak_waiting = max(self.peak_waiting, len(self._waiting))
         return False
 
@@ -97,33 +97,18 @@ class Admission:
 
     def next(self) -> int | None:
         """The tag that runs next, already counted as running; None if none may."""
-        for tag, key in self._waiting.items():
-            if self._fits(key):
+        for tag, (key, share) in self._waiting.items():
+            if self._fits(key, share):
                 del self._waiting[tag]
                 self._start(tag, key)
                 return tag
         return None
 
     def _waiting_before(self, key: bytes) -> bool:
-        return any(
-            other == key or self._per_key[other] < self._share(other) for other in self._waiting.values()
-        )
+        return any(other == key or self._per_key[other] < share for other, share in self._waiting.values())
 
-    def _fits(self, key: bytes) -> bool:
-        return len(self._running) < self._shares.workers and self._per_key[key] < self._share(key)
-
-    def _share(self, key: bytes) -> int:
-        return min(self._own.get(key, self._shares.per_peer), self._shares.per_peer)
-
-    def _set_share(self, key: bytes, running: int | None) -> None:
-        """Remember a key's own share while it has requests here."""
-        if running is not None:
-            self._own[key] = running
-        else:
-            self._own.pop(key, None)
-        if len(self._own) > limits.LISTENERS_MAX:
-            there = {*self._running.values(), *self._waiting.values(), key}
-            self._own = {one: share for one, share in self._own.items() if one in there}
+    def _fits(self, key: bytes, share: int) -> bool:
+        return len(self._running) < self._shares.workers and self._per_key[key] < share
 
     def _start(self, tag: int, key: bytes) -> None:
         self._running[tag] = key

@@ -7,21 +7,16 @@ name is judged as Ollama would read it. Pure; called by `policy`.
 
 from __future__ import annotations
 
-from wire import jsontext
-from wire.errors import bad_request, denied
+from relay import named
+from wire.errors import denied
 
 _SUFFIX = "cloud"
 
 
 def refuse_body(body: bytes) -> None:
     """PeerFault if a request's body names such a model, or is not one JSON object."""
-    try:
-        pairs = jsontext.pairs(body)
-    except jsontext.JsonError as error:
-        raise bad_request("the body of an inference request must be one JSON object") from error
-    for key, name in pairs:
-        if key.lower() in {"model", "name"} and isinstance(name, str):
-            refuse_name(name)
+    for name in named.read(body).models:
+        refuse_name(name)
 
 
 def refuse_name(name: str) -> None:

@@ -128,13 +128,7 @@ class Policy:
             _check_path(service, method, bare)
             if bare in INFERENCE and body is not None:
                 cloud.refuse_body(body)
-        given = req.get("headers") or {}
-        if not isinstance(given, dict):
-            raise bad_request("headers must be an object of names and values")
-        kept = headers.from_peer(given)
-        if not admin:
-            # The body was judged as it stands; no server shall unpack it into another one.
-            kept = {name: value for name, value in kept.items() if name.lower() != "content-encoding"}
+        kept = _headers(req, admin=admin)
         if is_json and not any(name.lower() == "content-type" for name in kept):
             kept["Content-Type"] = "application/json"
         return UpstreamRequest(
@@ -222,6 +216,17 @@ def _check_rights(rights: Rights, service: str, path: str, body: bytes | None) -
 def _check_model(rights: Rights, model: str) -> None:
     if not rights.may_run(model):
         raise denied("this model is not among those its owner allows your key", scope="model")
+
+
+def _headers(req: dict[str, Any], *, admin: bool) -> dict[str, str]:
+    given = req.get("headers") or {}
+    if not isinstance(given, dict):
+        raise bad_request("headers must be an object of names and values")
+    kept = headers.from_peer(given)
+    if admin:
+        return kept
+    # The body was judged as it stands; no server shall unpack it into another one.
+    return {name: value for name, value in kept.items() if name.lower() != "content-encoding"}
 
 
 def _timeout_s(req: dict[str, Any]) -> float:

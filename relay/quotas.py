@@ -5,11 +5,10 @@ A quota of "100/hour" is a sum of 100 that refills evenly: who used it up waits 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
+from relay.nkn.multi import Recent
 from relay.rights import Quota, Rights
-from wire import limits
 from wire.budget import Budget
 from wire.errors import busy
 
@@ -27,7 +26,7 @@ class Quotas:
     """All keys that have quotas; the one that was quiet for longest is forgotten first."""
 
     def __init__(self) -> None:
-        self._accounts: OrderedDict[bytes, _Account] = OrderedDict()
+        self._accounts: Recent[bytes, _Account] = Recent()
 
     def check(self, key: bytes, rights: Rights, now: float) -> None:
         """Whether another request may begin.
@@ -63,10 +62,7 @@ class Quotas:
         if account is None or account.quotas != quotas:
             account = _Account(quotas, _budget(rights.requests), _budget(rights.tokens))
         if quotas != (None, None):
-            self._accounts[key] = account
-            self._accounts.move_to_end(key)
-            if len(self._accounts) > limits.LISTENERS_MAX:
-                self._accounts.popitem(last=False)
+            self._accounts.remember(key, account)
         return account
 
 

@@ -5,7 +5,7 @@ Knows who runs under which name and where its frames go; nothing of what peers s
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,9 +13,10 @@ from relay.admission import Admission
 from relay.answered import Answered, fingerprint
 from relay.commands import Abort, Command, Gather, Hold, Note, Send, Start
 from relay.exchange import Exchange
+from relay.nkn.multi import Recent
 from relay.outflow import Out
 from relay.retained import Name
-from wire import limits, redact
+from wire import redact
 from wire.deadlines import Deadlines
 from wire.errors import Fault, internal, shutdown
 
@@ -84,7 +85,7 @@ class Runs:
         self._runs: dict[int, Run] = {}
         self._due: Deadlines[int] = Deadlines()
         self._tags: dict[Name, int] = {}
-        self._listeners: OrderedDict[str, None] = OrderedDict()
+        self._listeners: Recent[str, None] = Recent()
 
     def tag(self, name: Name) -> int | None:
         """The tag of the exchange with that name."""
@@ -114,10 +115,7 @@ class Runs:
 
     def listens(self, dest: str) -> None:
         """Whoever has this address acknowledges: should he vanish, it will be noticed from the start."""
-        self._listeners[dest] = None
-        self._listeners.move_to_end(dest)
-        if len(self._listeners) > limits.LISTENERS_MAX:
-            self._listeners.popitem(last=False)
+        self._listeners.remember(dest, None)
 
     def is_listener(self, dest: str) -> bool:
         """Whether this address acknowledged something lately."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from relay.nkn.flights import Flight, Flights
+from relay.nkn.flights import Flight
 from simulator.asking import Asking
 from simulator.clock import Clock
 from simulator.network import Network, Place
+from simulator.resending import Resending
 from simulator.shell import Shell
 from wire import jsontext
 
@@ -44,11 +44,12 @@ class Peer:
         self.asked: dict[object, Asking] = {}
         self.habits = habits
         self._clock, self._net, self._shell, self._places = clock, net, shell, places
-        self._flights = Flights(Counter())
+        self._resending = Resending(
+            clock, lambda flight: self._copies(flight.body[:8]), lambda: not self.gone
+        )
         self._said: dict[bytes, tuple[Place, str]] = {}
         self._seen: set[bytes] = set()
         self._ids = 0
-        self._resend_at = float("inf")
         for place in places:
             place.take = self._taker(place)
             place.acked = self._acked
@@ -82,8 +83,7 @@ class Peer:
         self._said[message] = place, text
         self._copies(message)
         flight = Flight("relay", message + text.encode(), 0, tuple(range(place.paths)), now)
-        self._flights.sent((_RELAY, message), flight)
-        self._set_resend()
+        self._resending.sent((_RELAY, message), flight)
 
     # -- inside -------------------------------------------------------------------------
 
@@ -110,24 +110,9 @@ class Peer:
             asking.take(frame)
 
     def _acked(self, message: bytes, path: int) -> None:
-        self._flights.acknowledged((_RELAY, message), "relay", path, self._clock.now)
+        self._resending.flights.acknowledged((_RELAY, message), "relay", path, self._clock.now)
 
     def _copies(self, message: bytes) -> None:
         place, text = self._said[message]
         for path in range(place.paths):
             self._net.carry(place, path, self._shell.arrive, place, path, message, text)
-
-    def _set_resend(self) -> None:
-        due = self._flights.due_at()
-        if due is not None and due < self._resend_at:
-            self._resend_at = due
-            self._clock.at(due, self._send_again, due)
-
-    def _send_again(self, due: float) -> None:
-        if due != self._resend_at:
-            return
-        self._resend_at = float("inf")
-        if not self.gone:
-            for flight in self._flights.overdue(self._clock.now):
-                self._copies(flight.body[:8])
-            self._set_resend()

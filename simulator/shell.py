@@ -8,7 +8,7 @@ wait for the loop's next turn, as `pump` lets them. Each word into the engine an
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
@@ -16,12 +16,13 @@ from typing import Any
 
 from relay.commands import Abort, Command, Effort, Gather, Hold, Send, Start
 from relay.engine import Engine
-from relay.nkn.flights import Flight, Flights
+from relay.nkn.flights import Flight
 from relay.nkn.multi import Seen
 from simulator.book import Book
 from simulator.clock import Clock
 from simulator.network import Network, Place
 from simulator.rates import Rates
+from simulator.resending import Resending
 from simulator.upstreams import Plan, Worker, plan
 from wire import limits
 from wire.errors import Fault
@@ -53,14 +54,14 @@ class Shell:
         self.pace_s = 0.05
         self._engine, self._book, self._clock, self._rng, self._rates = engine, book, clock, rng, rates
         self._net, self._late_s = net, late_s
-        self._flights, self._seen = Flights(Counter()), Seen()
+        self._resending, self._seen = Resending(clock, self._again), Seen()
         self._waiting: dict[bytes, tuple[int, int]] = {}
         self._frames: dict[bytes, dict[str, Any]] = {}
         self._workers: dict[int, Worker] = {}
         self._lazy: dict[int, int] = {}
         self._posted: deque[Callable[[], None]] = deque()
         self._ids = 0
-        self._tick_at = self._resend_at = float("inf")
+        self._tick_at = float("inf")
 
     # -- from the network ---------------------------------------------------------------
 
@@ -78,7 +79,7 @@ class Shell:
     def acked(self, place: Place, path: int, message: bytes) -> None:
         """A peer's word that it has a frame."""
         now = self._clock.now
-        self._flights.acknowledged((place.key, message), place.addr, path, now)
+        self._resending.flights.acknowledged((place.key, message), place.addr, path, now)
         waiter = self._waiting.pop(message, None)
         if waiter is None:
             return
@@ -98,7 +99,7 @@ class Shell:
     @property
     def at_rest(self) -> bool:
         """Whether nothing is under way."""
-        return not (self._workers or len(self._flights))
+        return not (self._workers or len(self._resending.flights))
 
     # -- from the workers ---------------------------------------------------------------
 
@@ -209,36 +210,23 @@ class Shell:
             self._waiting[message] = command.tag, command.number
         paths: Sequence[int] = range(place.paths)
         if command.effort is Effort.LEAN and place.paths > 1:
-            paths = self._flights.choose(place.addr, paths, now)
+            paths = self._resending.flights.choose(place.addr, paths, now)
         self._copies(place, paths, message)
         if command.effort in {Effort.SURE, Effort.LEAN}:
             body = message + command.text.encode()
             patience_s = limits.RESEND_PLAIN_S if place.paths == 1 else 0.0
             flight = Flight(place.addr, body, limits.HOLD_FRAMES_S, tuple(paths), now, patience_s)
-            self._flights.sent((place.key, message), flight)
-            self._set_resend()
+            self._resending.sent((place.key, message), flight)
+
+    def _again(self, flight: Flight) -> None:
+        place = self.places[flight.dest]
+        self._copies(place, range(place.paths), flight.body[:8])
 
     def _copies(self, place: Place, paths: Sequence[int], message: bytes) -> None:
         frame = self._frames[message]
         for path in paths:
             self._net.carry(place, path, place.take, message, frame, path)
 
-    def _set_resend(self) -> None:
-        due = self._flights.due_at()
-        if due is not None and due < self._resend_at:
-            self._resend_at = due
-            self._clock.at(due, self._send_again, due)
-
-    def _send_again(self, due: float) -> None:
-        if due != self._resend_at:
-            return
-        self._resend_at = float("inf")
-        for flight in self._flights.overdue(self._clock.now):
-            place = self.places[flight.dest]
-            self._copies(place, range(place.paths), flight.body[:8])
-        self._set_resend()
-
     def path_changed(self, path: int) -> None:
         """A link is there again."""
-        self._flights.path_changed(path, self._clock.now)
-        self._set_resend()
+        self._resending.path_changed(path)

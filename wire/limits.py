@@ -142,8 +142,6 @@ GONE_KEEPALIVES: Final = 3.5
 within the first two bounds."""
 HOLD_B: Final = 512 * 1024
 """Of one stream under way to its peer: above it the upstream is not read on. 2.5 MB/s at 200 ms."""
-LISTENERS_MAX: Final = 4096
-"""Addresses of which it is remembered that they acknowledge."""
 QUEUE_WAIT_S: Final = 300.0
 """A request that found no free worker by then is refused as busy."""
 RETRY_AFTER_MS: Final = 2_000
@@ -221,3 +219,9 @@ READER_AHEAD_MAX: Final = 65_536
 """Lines a peer's reader keeps while an earlier one is missing."""
 ASK_SILENCE_S: Final = 30.0
 """`relay ask` gives up when nothing came for this long: three keepalives."""
+
+# -- what is shown of words from elsewhere ------------------------------------------------
+WORDS_MAX: Final = 160
+"""Characters of a text."""
+LISTED_MAX: Final = 6
+"""Names in one line."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from farm import launch
-from farm.doctor.finding import Finding, as_needed, foreign, listed, note, ok, trouble
+from farm.doctor.finding import as_needed, note, ok, trouble
 from farm.doctor.software import DOCKER_ENSURE, GET_DOCKER
 from farm.doctor.variables import chosen
+from wire.finding import Finding, foreign, listed
 
 INSIDE = 11434
 """Ollama's port in its container."""

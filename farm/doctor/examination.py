@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from farm.demand import canonical
 from farm.doctor import containers, front, graphics, ollamas, ports, software, storage, surroundings, trial
 from farm.doctor.containers import Container, Docker
-from farm.doctor.finding import Finding, note
+from farm.doctor.finding import note
 from farm.doctor.front import Front
 from farm.doctor.graphics import Graphics
 from farm.doctor.ollamas import Binary
@@ -20,6 +20,7 @@ from farm.doctor.software import Choice, Engine, Packages
 from farm.doctor.storage import Storage
 from farm.doctor.surroundings import Surroundings
 from farm.doctor.trial import Trial
+from wire.finding import Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from farm.doctor.finding import Finding, foreign, listed, note, ok, trouble
+from farm.doctor.finding import note, ok, trouble
+from wire.finding import Finding, foreign, listed
 
 
 @dataclass(frozen=True, slots=True)

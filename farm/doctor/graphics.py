@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from farm.doctor import limits
-from farm.doctor.finding import Finding, as_needed, foreign, listed, note, ok, trouble
+from farm.doctor.finding import as_needed, note, ok, trouble
+from wire.finding import Finding, foreign, listed
 
 _MIB_PER_GIB = 1024
 

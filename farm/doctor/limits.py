@@ -18,17 +18,11 @@ FAR_HTTP_S: Final = 5.0
 """The same to `--front` elsewhere."""
 ANSWER_MAX_B: Final = 4 * 1024 * 1024
 """Most that is read of one answer; a list of 1,000 models has 400 kB."""
-WORDS_MAX: Final = 160
-"""Characters shown of a text that comes from elsewhere."""
-LISTED_MAX: Final = 6
-"""Names in one line."""
 MANIFESTS_MAX: Final = 2000
 MANIFEST_MAX_B: Final = 256 * 1024
 """Files of model descriptions that are read, and the longest; real ones have 1 kB."""
 
 # -- judging ------------------------------------------------------------------------------------
-SAFE_VERSION: Final = (0, 17, 1)
-"""The first Ollama without CVE-2026-7482: older ones show their memory to whoever may create and push."""
 GPU_FREE_SHARE: Final = 0.5
 """Share of a GPU's memory that should be free, unless Ollama itself has it."""
 MEMORY_LOW_B: Final = 2 * 1024**3

@@ -9,12 +9,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farm.doctor import limits
 from farm.doctor.containers import Container
-from farm.doctor.finding import Finding, foreign, note, ok, trouble
+from farm.doctor.finding import note, ok, trouble
 from farm.doctor.graphics import Use
 from farm.doctor.servers import Answer, Owner, Servers, Unit, owner_of
 from farm.doctor.software import GET_OLLAMA
+from wire.finding import Finding, foreign
+from wire.ollamahole import HOLE, is_old
 
 _EDIT = (
     'sudo systemctl edit ollama: [Service] Environment="OLLAMA_NUM_PARALLEL=4"; '
@@ -39,13 +40,6 @@ def version_said(text: str) -> str:
     return found[1] if found else ""
 
 
-def is_old(version: str) -> bool:
-    """Whether that version is known to be unsafe; builds that do not know their version are not."""
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
-    numbers = tuple(map(int, found.groups())) if found else ()
-    return (0, 0, 0) < numbers < limits.SAFE_VERSION if numbers else False
-
-
 def binary(found: Binary | None) -> Finding:
     """The ollama command."""
     if found is None:
@@ -56,11 +50,10 @@ def binary(found: Binary | None) -> Finding:
             "ollama", f"{foreign(found.path)} does not tell its version", f"{foreign(found.path)} --version"
         )
     if is_old(found.version):
-        return trouble("ollama", f"{shown} is unsafe: {_CVE}", _UPDATE)
+        return trouble("ollama", f"{shown} is unsafe: {HOLE}", _UPDATE)
     return ok("ollama", shown)
 
 
-_CVE = "before 0.17.1 whoever may create and push models can read its memory (CVE-2026-7482)"
 _UPDATE = "curl -fsSL https://ollama.com/install.sh | sh; in docker: docker pull ollama/ollama"
 
 
@@ -69,7 +62,7 @@ def running(servers: Servers) -> list[Finding]:
     told = []
     for answer in servers.ollamas:
         if is_old(answer.version):
-            text = f"the Ollama at {answer.url} is {foreign(answer.version)}, which is unsafe: {_CVE}"
+            text = f"the Ollama at {answer.url} is {foreign(answer.version)}, which is unsafe: {HOLE}"
             told.append(trouble("ollama", text, f"{_UPDATE}; then start it again"))
     return told
 

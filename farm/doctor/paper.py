@@ -1,54 +1,10 @@
-"""Findings as text and as JSON, and the exit code they give.
-
-Pure. Called by `cli`.
-"""
+"""How the farm's doctor writes its findings. Pure. Called by `cli`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-
-from farm.doctor.finding import Finding, Level
+from farm.doctor.finding import Level
+from wire.finding import Paper
 
 SCHEMA = "farm-doctor/1"
-
-
-def text(findings: Sequence[Finding]) -> str:
-    """A line for each finding and one for its remedy; the count at the end."""
-    wide = max((len(one.check) for one in findings), default=0)
-    lines = []
-    for one in findings:
-        lines.append(f"{one.level.value:<7} {one.check:<{wide}} {one.text}")
-        if one.remedy:
-            lines.append(f"{'':<7} {'':<{wide}} → {one.remedy}")
-    return "\n".join([*lines, _sum(findings)]) + "\n"
-
-
-def _sum(findings: Sequence[Finding]) -> str:
-    troubles = _count(findings, Level.TROUBLE)
-    notes = _count(findings, Level.NOTE)
-    said = [f"{n} {noun}{'s' if n > 1 else ''}" for n, noun in ((troubles, "trouble"), (notes, "note")) if n]
-    return " and ".join(said) if said else "all is well"
-
-
-def as_json(findings: Sequence[Finding]) -> str:
-    """The same for programs."""
-    told = {
-        "schema": SCHEMA,
-        "troubles": _count(findings, Level.TROUBLE),
-        "notes": _count(findings, Level.NOTE),
-        "findings": [
-            {"check": one.check, "level": one.level.value, "text": one.text, "remedy": one.remedy}
-            for one in findings
-        ],
-    }
-    return json.dumps(told, ensure_ascii=False, indent=2) + "\n"
-
-
-def exit_code(findings: Sequence[Finding]) -> int:
-    """0: no trouble, 1: some."""
-    return int(_count(findings, Level.TROUBLE) > 0)
-
-
-def _count(findings: Sequence[Finding], level: Level) -> int:
-    return sum(one.level is level for one in findings)
+_PAPER = Paper(SCHEMA, grave=(Level.TROUBLE, "trouble"), mild=(Level.NOTE, "note"), wide=7)
+text, as_json, exit_code = _PAPER.text, _PAPER.as_json, _PAPER.exit_code

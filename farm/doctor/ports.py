@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from farm.doctor.containers import Container, is_open, publishing
-from farm.doctor.finding import Finding, foreign, note, ok, trouble
+from farm.doctor.finding import note, ok, trouble
 from farm.doctor.servers import Answer, Kind, Listener, Owner, Servers, Unit, is_ollamas, owner_of
+from wire.finding import Finding, foreign
 
 
 def ports(

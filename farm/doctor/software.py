@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from farm.doctor.finding import Finding, as_needed, foreign, listed, note, ok, trouble
+from farm.doctor.finding import as_needed, note, ok, trouble
+from wire.finding import Finding, foreign, listed
 
 GET_DOCKER = "https://docs.docker.com/engine/install/"
 GET_OLLAMA = "https://ollama.com/download"

@@ -11,7 +11,8 @@ from typing import Any
 
 from farm.demand import canonical
 from farm.doctor import limits
-from farm.doctor.finding import Finding, foreign, listed, note, ok, size, trouble
+from farm.doctor.finding import note, ok, size, trouble
+from wire.finding import Finding, foreign, listed
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from farm.doctor import limits
 from farm.doctor.containers import is_open
-from farm.doctor.finding import Finding, foreign, note, ok, size
+from farm.doctor.finding import note, ok, size
 from farm.doctor.variables import host_and_port
+from wire.finding import Finding, foreign
 
 PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 """What sends http:// somewhere else; https_proxy does not."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from farm.doctor import limits
-from farm.doctor.finding import Finding, foreign, note, ok, trouble
+from farm.doctor.finding import note, ok, trouble
+from wire.finding import Finding, foreign
 
 
 @dataclass(frozen=True, slots=True)

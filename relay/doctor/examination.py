@@ -9,11 +9,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from relay.doctor import network, secretfile, upstreams
-from relay.doctor.finding import Finding, fail, foreign, ok, warn
+from relay.doctor.finding import fail, ok, warn
 from relay.doctor.network import Way
 from relay.doctor.secretfile import SecretFile
 from relay.doctor.upstreams import Target
 from wire.errors import SettingsFault
+from wire.finding import Finding, foreign
 
 
 @dataclass(frozen=True, slots=True)

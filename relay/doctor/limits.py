@@ -10,9 +10,3 @@ ANSWER_MAX_B: Final = 4 * 1024 * 1024
 """Most that is read of one answer; a list of 1,000 models has 400 kB."""
 CLOCK_S: Final = 60.0
 """A clock that is wrong by more makes certificates invalid and the times in frames useless."""
-SAFE_VERSION: Final = (0, 17, 1)
-"""The first Ollama without CVE-2026-7482: older ones show their memory to whoever may create and push."""
-WORDS_MAX: Final = 160
-"""Characters shown of a text that comes from elsewhere."""
-LISTED_MAX: Final = 6
-"""Names in one line."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from relay.doctor import limits
-from relay.doctor.finding import Finding, fail, foreign, ok, place, warn
+from relay.doctor.finding import fail, ok, place, warn
+from wire.finding import Finding, foreign
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relay.doctor.finding import Finding, fail, foreign, ok, warn
+from relay.doctor.finding import fail, ok, warn
+from wire.finding import Finding, foreign
 
 _OTHERS_READ = 0o044
 _OTHERS_WRITE = 0o022

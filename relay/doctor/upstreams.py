@@ -6,21 +6,21 @@ Pure; takes answers as they came, for they may be another version's. Looked for 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from relay import cloud
 from relay.doctor import limits
-from relay.doctor.finding import Finding, fail, foreign, listed, ok, warn
+from relay.doctor.finding import fail, ok, warn
 from wire.errors import PeerFault
+from wire.finding import Finding, foreign, listed
+from wire.ollamahole import HOLE, is_old
 from wire.origin import Origin
 
 HEALTH, VERSION, TAGS = "/_health", "/api/version", "/api/tags"
 PATHS = (HEALTH, VERSION, TAGS)
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-_HOLE = "before 0.17.1 whoever may create and push models can read its memory (CVE-2026-7482)"
 _UPDATE = (
     "curl -fsSL https://ollama.com/install.sh | sh; in docker: docker pull ollama/ollama; then start it again"
 )
@@ -136,11 +136,9 @@ def _is_cloud(name: str) -> bool:
 
 def _version(target: Target, version: Any) -> list[Finding]:
     """A finding for a version with a known hole; it is open to peers where they may do everything."""
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version) if isinstance(version, str) else None
-    numbers = tuple(map(int, found.groups())) if found else ()
-    if not (0, 0, 0) < numbers < limits.SAFE_VERSION:
+    if not (isinstance(version, str) and is_old(version)):
         return []
-    text = f"the Ollama of {target.shown} is {foreign(version)}, which is unsafe: {_HOLE}"
+    text = f"the Ollama of {target.shown} is {foreign(version)}, which is unsafe: {HOLE}"
     if target.admin:
         return [fail("version", f"{text}; RELAY_ALLOW_ADMIN lets peers do that", _UPDATE)]
     return [warn("version", text, _UPDATE)]

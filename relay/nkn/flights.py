@@ -62,7 +62,7 @@ class Flights:
         self._counts = counts
         self._flights: dict[Name, Flight] = {}
         self._due: Deadlines[Name] = Deadlines()
-        self._peers: Recent[Paces] = Recent()
+        self._peers: Recent[str, Paces] = Recent()
         self._held_b = 0
         self._extra = Budget(limits.EXTRA_COPIES, limits.EXTRA_COPIES)
 

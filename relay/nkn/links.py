@@ -75,7 +75,7 @@ class Links:
         self._options = options
         self._links: dict[int, Link] = {}
         self._routes, self._health = multi.Routes(), multi.PathHealth()
-        self._written: multi.Recent[None] = multi.Recent()
+        self._written: multi.Recent[str, None] = multi.Recent()
         self._flights = Flights(counts)
         self._timer: asyncio.TimerHandle | None = None
         self._counts = counts

@@ -7,6 +7,7 @@ another node. Every message takes all paths; the first copy wins. Pure; called b
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from relay.nkn.arrival import Arrival
 from wire import limits
 from wire.window import Window
 
+_K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
 
 ORIGINAL = -1
@@ -74,10 +76,10 @@ class Seen:
         self._replies_b -= len(copy.reply or "")
 
 
-class Recent(OrderedDict[str, _V]):
-    """What is known of the peers met last; the oldest are forgotten."""
+class Recent(OrderedDict[_K, _V]):
+    """What is known of the peers met last, by address or key; the oldest are forgotten."""
 
-    def remember(self, peer: str, value: _V) -> None:
+    def remember(self, peer: _K, value: _V) -> None:
         """Keep `value` for this peer."""
         self[peer] = value
         self.move_to_end(peer)
@@ -94,8 +96,8 @@ class Routes:
     """
 
     def __init__(self) -> None:
-        self._plain: Recent[int] = Recent()
-        self._parts: Recent[set[int]] = Recent()
+        self._plain: Recent[str, int] = Recent()
+        self._parts: Recent[str, set[int]] = Recent()
         self._unsure: set[int] = set()
 
     def heard(self, peer: str, index: int, prefix: int | None) -> None:

@@ -179,13 +179,11 @@ def test_any_order_of_events_keeps_the_bounds_and_starves_no_one(workers, per_pe
     assert not waiting
 
 
-def test_shares_of_keys_that_have_nothing_here_are_forgotten() -> None:
-    admission = Admission(Shares(2, 2, 4))
+def test_a_keys_own_share_holds_however_many_others_have_one():
+    admission = Admission(Shares(4, 3, 8))
     assert admission.admit(1, b"mine", Rights(running=1))
-    for number in range(limits.LISTENERS_MAX + 1):
-        tag = number + 10
-        admission.admit(tag, number.to_bytes(4, "big"), Rights(running=1))
-        admission.withdraw(tag)
-        admission.release(tag)
-    assert len(admission._own) <= limits.LISTENERS_MAX
-    assert admission._share(b"mine") == 1
+    assert not admission.admit(2, b"mine", Rights(running=1))
+    assert admission.admit(3, b"other", Rights(running=2))
+    assert admission.next() is None
+    admission.release(1)
+    assert admission.next() == 2

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from relay.doctor import limits, network, paper, secretfile, upstreams
+from relay.doctor import network, paper, secretfile, upstreams
 from relay.doctor.examination import Door, Facts, Port, examine
-from relay.doctor.finding import Finding, Level, fail, foreign, listed, ok, place, warn
+from relay.doctor.finding import Level, fail, ok, place, warn
 from relay.doctor.network import Way
 from relay.doctor.secretfile import SecretFile
 from relay.doctor.upstreams import HEALTH, TAGS, VERSION, Said, Target
 from wire.errors import SettingsFault
+from wire.finding import Finding, foreign, listed
+from wire.limits import WORDS_MAX
 from wire.origin import Origin
 
 FILE = SecretFile(".env")
@@ -256,7 +258,7 @@ def test_json_and_exit_code() -> None:
 
 def test_words_from_elsewhere_are_tame() -> None:
     assert foreign(" a\x1b[2Jb\n") == "a�[2Jb"
-    assert len(foreign("x" * 1000)) == limits.WORDS_MAX + 1
+    assert len(foreign("x" * 1000)) == WORDS_MAX + 1
     assert listed(map(str, range(9))) == "0, 1, 2, 3, 4, 5 and 3 more"
     assert place("https://h:1/p?key=s3cret#x") == "https://h:1/p"
     hostile = ollama("0.24.0\x1b[2J", models=("m\n\x07",))

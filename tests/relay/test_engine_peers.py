@@ -292,7 +292,7 @@ def test_an_upload_with_an_id_that_is_none_is_refused() -> None:
 def test_only_so_many_addresses_are_remembered_as_listening() -> None:
     desk = Desk()
     runs = desk.engine._runs
-    for number in range(limits.LISTENERS_MAX + 5):
+    for number in range(limits.SHARED_KEYS_MAX + 5):
         runs.listens(str(number))
     assert not runs.is_listener("4")
     assert runs.is_listener("5")

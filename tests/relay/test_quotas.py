@@ -65,6 +65,6 @@ def test_a_quota_that_the_owner_changed_begins_anew() -> None:
 
 def test_only_so_many_keys_are_remembered() -> None:
     quotas = Quotas()
-    for number in range(limits.LISTENERS_MAX + 10):
+    for number in range(limits.SHARED_KEYS_MAX + 10):
         quotas.check(number.to_bytes(4, "big"), THREE, 0.0)
-    assert len(quotas._accounts) == limits.LISTENERS_MAX
+    assert len(quotas._accounts) == limits.SHARED_KEYS_MAX

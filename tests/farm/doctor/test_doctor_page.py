@@ -14,7 +14,6 @@ import pytest
 from farm.doctor import cli, limits, paper
 from farm.doctor.containers import Container, Docker
 from farm.doctor.examination import Asked, Facts, examine
-from farm.doctor.finding import Finding
 from farm.doctor.front import Front
 from farm.doctor.graphics import Card, Graphics
 from farm.doctor.ollamas import Binary
@@ -23,6 +22,8 @@ from farm.doctor.software import Choice, Engine, Packages
 from farm.doctor.storage import Folder, Storage
 from farm.doctor.surroundings import Surroundings
 from farm.doctor.trial import Trial
+from wire.finding import Finding
+from wire.ollamahole import SAFE_VERSION
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "farm-troubleshooting.md").read_text(encoding="utf-8")
@@ -163,4 +164,4 @@ def test_every_flag_stands_there(action: argparse.Action) -> None:
 def test_numbers_stand_there() -> None:
     assert f"each of at most {limits.TRY_TOKENS} tokens" in PAGE
     assert f'"schema": "{paper.SCHEMA}"' in PAGE
-    assert ".".join(map(str, limits.SAFE_VERSION)) in PAGE
+    assert ".".join(map(str, SAFE_VERSION)) in PAGE

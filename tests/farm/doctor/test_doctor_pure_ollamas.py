@@ -10,6 +10,7 @@ from farm.doctor.finding import Level
 from farm.doctor.graphics import Use
 from farm.doctor.ollamas import Binary
 from farm.doctor.servers import Answer, Kind, Listener, Loaded, Serve, Servers, Unit
+from wire.ollamahole import is_old
 
 OLLAMA = Answer("http://127.0.0.1:11434", 11434, Kind.OLLAMA, "0.24.0")
 FRONT = Answer("http://127.0.0.1:8080", 8080, Kind.FARM, health={})
@@ -52,7 +53,7 @@ def test_what_the_command_says_of_its_version(text: str, version: str) -> None:
     ],
 )
 def test_old_versions(version: str, old: bool) -> None:
-    assert ollamas.is_old(version) is old
+    assert is_old(version) is old
 
 
 @pytest.mark.parametrize(

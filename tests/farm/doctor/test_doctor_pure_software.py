@@ -7,8 +7,9 @@ import json
 import pytest
 
 from farm.doctor import finding, paper, software, variables
-from farm.doctor.finding import Finding, Level, note, ok, trouble
+from farm.doctor.finding import Level, note, ok, trouble
 from farm.doctor.software import Choice, Engine, Packages
+from wire.finding import Finding, foreign, listed
 
 # -- findings and paper --------------------------------------------------------------------------------------
 
@@ -64,12 +65,12 @@ def test_what_is_not_needed_is_a_note(needed: bool, level: Level) -> None:
     [("a\x1b[31mb\nc ", "a�[31mb�c"), ("x" * 200, "x" * 160 + "…"), (None, "None")],
 )
 def test_foreign_words_draw_nothing(text: object, shown: str) -> None:
-    assert finding.foreign(text) == shown
+    assert foreign(text) == shown
 
 
 def test_long_lists_are_cut() -> None:
-    assert finding.listed("abcdef") == "a, b, c, d, e, f"
-    assert finding.listed("abcdefgh") == "a, b, c, d, e, f and 2 more"
+    assert listed("abcdef") == "a, b, c, d, e, f"
+    assert listed("abcdefgh") == "a, b, c, d, e, f and 2 more"
 
 
 @pytest.mark.parametrize(
