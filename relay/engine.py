@@ -15,6 +15,7 @@ from relay import events, frames
 from relay.admission import Admission, Shares
 from relay.answered import Answered, fingerprint
 from relay.commands import Command, Effort, Note, Send
+from relay.events import RequestId
 from relay.exchange import Exchange
 from relay.inquiry import Inquiry
 from relay.manner import Manner
@@ -25,8 +26,9 @@ from relay.rights import Rights
 from relay.runs import Glimpse, Runs
 from relay.station import Station
 from relay.uploads import Lost, Uploads
-from wire import redact
+from wire import limits, redact
 from wire.errors import Fault, bad_request, cancelled, replayed, shutdown
+from wire.window import Window
 
 
 class Engine:
@@ -47,6 +49,7 @@ class Engine:
         self._runs = Runs(self._admission, self._answered, self.counts, self._used)
         self._uploads = Uploads()
         self._quotas = Quotas()
+        self._cancelled: Window[bytes, RequestId, Fault] = Window(limits.CANCELS_MAX, limits.CANCELS_TTL_S)
         self._tags = 0
         self._stopping = False
 
@@ -137,11 +140,16 @@ class Engine:
         return self._drop("health_queue_full", src) if answers is None else answers
 
     def _cancel(self, src: str, name: Name, _event: events.Event, now: float) -> list[Command]:
+        """End it, wherever it is: running, on its way in pieces, or not here yet."""
+        if (tag := self._runs.tag(name)) is not None:
+            return self._runs.on(tag, lambda exchange: exchange.fail(cancelled(), now), now)
+        req = self._uploads.asked(name)
         self._uploads.forget(name, now)
-        tag = self._runs.tag(name)
-        if tag is None:
-            return self._drop("cancel_of_unknown_id", src)
-        return self._runs.on(tag, lambda exchange: exchange.fail(cancelled(), now), now)
+        if name[1] is not None and self._answered.which(name, now) is None:
+            self._cancelled.put(*name, cancelled(), now)
+        if req:
+            return self._refuse(src, name, events.stream_mode(req), cancelled())
+        return self._drop("cancel_of_unknown_id", src)
 
     def _ack(self, src: str, name: Name, event: events.Event, now: float) -> list[Command]:
         tag = self._runs.tag(name)
@@ -165,12 +173,11 @@ class Engine:
         """A request in pieces; the last of them makes it a request as any other."""
         if self._first(name, now) is not None:
             return self._drop("upload_repeated", src)
+        if event.part.req is None and self._cancelled.get(*name, now) is not None:
+            return self._drop("upload_cancelled", src)
         req = event.part.req or self._uploads.asked(name)
         try:
-            if event.fault is not None:
-                raise event.fault
-            if event.id is None:
-                raise bad_request("id is missing; every request needs one of its own")
+            self._check_id(name, event, now)
             whole = self._uploads.take(src, name, event.part, now)
         except Fault as fault:
             return self._refuse(src, name, events.stream_mode(req), fault)
@@ -204,10 +211,7 @@ class Engine:
         raise replayed("a request of this id was answered already; a new one needs a new id")
 
     def _admit(self, tag: int, src: str, name: Name, event: events.Event, now: float) -> Exchange:
-        if event.fault is not None:
-            raise event.fault
-        if event.id is None:
-            raise bad_request("id is missing; every request needs one of its own")
+        self._check_id(name, event, now)
         if self._stopping:
             raise shutdown()
         rights = self.policy.rights(name[0]) or Rights()
@@ -218,6 +222,15 @@ class Engine:
         return Exchange(event.id, request, self._manner, now, answers=self._runs.is_listener(src))
 
     # -- inside -------------------------------------------------------------------------
+
+    def _check_id(self, name: Name, event: events.Event, now: float) -> None:
+        """A request has an id, and was not cancelled before it came: messages overtake each other."""
+        if event.fault is not None:
+            raise event.fault
+        if event.id is None:
+            raise bad_request("id is missing; every request needs one of its own")
+        if (fault := self._cancelled.get(*name, now)) is not None:
+            raise fault
 
     def _judge(self, name: Name, event: events.Event) -> UpstreamRequest:
         rights = self.policy.rights(name[0]) or Rights()

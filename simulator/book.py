@@ -20,6 +20,7 @@ from simulator.judging import check
 from simulator.ledger import Ledger
 from simulator.memory import Memory
 from simulator.trace import Trace
+from simulator.verdicts import Verdicts
 from wire import limits
 
 
@@ -49,7 +50,7 @@ class Book:
         self._ledger = Ledger(engine, shares)
         self._memory = Memory(engine)
         self._listeners: set[str] = set()
-        self._answered: dict[Name, float] = {}
+        self._told = Verdicts()
         self._touched: Case | None = None
         self._event: dict[str, Any] = {}
         self._src, self._key = "", b""
@@ -70,11 +71,13 @@ class Book:
         self._event = json.loads(text) if text.startswith("{") else {}
         self._verdicts, self._repeated = 0, self._engine.counts["repeated"]
         if self._event.get("event") == "http.upload.begin":
-            self._answered.pop(self._name, None)
+            self._told.begins(self._name)
         case = self.live.get(self._name)
         if case is not None:
             self._touched = case
             self._touch(case, src, now)
+        elif self._kind == "cancel" and self._name not in self.latest:
+            self._told.cancelled(self._name, now)
 
     def acknowledged(self, tag: int, number: int, now: float) -> None:
         """A frame arrived."""
@@ -216,6 +219,7 @@ class Book:
             not known.live and (known.code == "busy" or at - (known.ended_at or 0) >= 299)
         )
         check(old, "executed-twice", f"{name[1]} as {tag}")
+        self._told.admitted(name, at)
         answers = self._src in self._listeners
         manner = self._manner
         one = Case(tag, name, self._wish(), self._src, at, answers, manner.gone_s, manner.keepalive_s)
@@ -247,10 +251,7 @@ class Book:
         """An end without a beginning is the answer to a request, or to pieces that never became one."""
         check(name not in self.live, "second-end", f"of {name[1]}, which runs")
         check(frame["ok"] is False, "second-end", f"{name[1]} is refused and ok")
-        if self._kind not in {"http", "upload"} or name != self._name:
-            late = at - self._answered.get(name, 0.0) >= 2 * limits.UPLOAD_SILENCE_S
-            check(late, "second-end", f"of {name[1]}, which had one: {frame['error']}")
-        self._answered[name] = at
+        self._told.refused(name, self._kind if name == self._name else "", at)
         if self._kind == "upload" and name == self._name:
             judging.form(frame, self.uploads.get(name))
 
@@ -271,7 +272,7 @@ class Book:
         if ends:
             case.ended_at = at
             del self.live[case.name]
-            self._answered[case.name] = at
+            self._told.ended(case.name, at)
             self._ledger.ended(case)
 
     def _again(self, command: Send, name: Name, event: str) -> None:

@@ -16,6 +16,7 @@ from relay.admission import Admission
 from relay.answered import Answered
 from relay.batcher import Batcher
 from relay.commands import Send
+from relay.engine import Engine
 from relay.exchange import Exchange, Phase
 from relay.hearing import Hearing
 from relay.outflow import Out, Outflow
@@ -24,6 +25,7 @@ from relay.retained import Retained, _Stream
 from relay.runs import Runs
 from relay.uploads import Uploads, Whole
 from wire import limits
+from wire.window import Window
 
 Patch = tuple[Any, str, Any]
 
@@ -223,6 +225,17 @@ def _cut_line() -> list[Patch]:
     return [(exchange.Exchange, "fail", wrong)]
 
 
+def _short_memory() -> list[Patch]:
+    """A cancel that overtakes its request is forgotten."""
+    check_id = Engine._check_id
+
+    def wrong(self: Engine, *told: Any) -> None:
+        self._cancelled = Window(1, 0.0)
+        check_id(self, *told)
+
+    return [(Engine, "_check_id", wrong)]
+
+
 BUGS: dict[str, Callable[[], list[Patch]]] = {
     "lost-flush": _lost_flush,
     "reused-seq": _reused_seq,
@@ -243,6 +256,7 @@ BUGS: dict[str, Callable[[], list[Patch]]] = {
     "held-for-ever": _held_for_ever,
     "leak": _leak,
     "cut-line": _cut_line,
+    "short-memory": _short_memory,
 }
 """By name."""
 

@@ -152,6 +152,9 @@ MAX_BODY_LIMIT_B: Final = 2_900_000
 ANSWERED_MAX: Final = 8192
 ANSWERED_TTL_S: Final = 300.0
 """Ids of ended requests remembered, so that a late copy is not executed again."""
+CANCELS_MAX: Final = 4096
+CANCELS_TTL_S: Final = 60.0
+"""Ids that were cancelled before anything was known of them: messages overtake each other by seconds."""
 RETAIN_S: Final = 30.0
 """How long frames are kept after the end of their stream, for a peer that asks for them again."""
 RETAIN_PEER_B: Final = 4 * 1024 * 1024

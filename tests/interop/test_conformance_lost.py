@@ -228,6 +228,16 @@ async def test_l8_a_request_that_was_refused_may_be_sent_again_under_its_id(aske
     check_whole(Stream(await asker.whole(identifier)))
 
 
+async def test_l10_a_cancel_that_overtakes_its_request_still_ends_it(asker: Asker, stage: Stage) -> None:
+    identifier = fresh()
+    await asker.tell(event="relay.cancel", id=identifier)
+    await asyncio.sleep(0.3)
+    await asker.tell(event="relay.http", id=identifier, req=streamed("quiet", identifier))
+    assert (await asker.first(identifier, "relay.response.end"))["code"] == "cancelled"
+    await asker.silence()
+    assert visits(stage, identifier) == []
+
+
 async def test_l9_an_answer_without_stream_can_be_asked_for_again(asker: Asker, stage: Stage) -> None:
     asker.lost.clear()
     asker.loses = lambda frame: frame["event"] == "relay.response"

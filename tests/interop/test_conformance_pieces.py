@@ -123,8 +123,9 @@ async def test_u4_it_can_be_cancelled_while_it_is_not_whole(asker: Asker, stage:
     await asker.tell(event="relay.cancel", id=identifier)
     for part in parts[1:]:
         await asker.tell(**part)
+    assert end_of(await asker.whole(identifier))["code"] == "cancelled"
     await asker.silence()
-    assert asker.so_far(identifier) == []
+    assert {frame["event"] for frame in asker.so_far(identifier)} == {"relay.response.end"}
     assert bodies(stage, identifier) == []
 
 

@@ -325,6 +325,40 @@ def test_cancel_of_what_is_not_there_is_counted(identifier):
     assert desk.engine.statistics()["running"] == 1
 
 
+def test_a_cancel_that_overtakes_its_request_still_ends_it():
+    desk = Desk()
+    desk.say("relay.cancel", id="i")
+    refused = desk.ask("i")
+    assert short(refused) == ["end", "note refused"]
+    assert only(refused)["code"] == "cancelled"
+    assert desk.engine.statistics()["running"] == 0
+    assert short(desk.ask("i", BOB))[-1] == "start 2"  # of another key
+
+
+def test_an_id_is_free_again_some_time_after_a_cancel_that_met_nothing():
+    desk = Desk()
+    desk.say("relay.cancel", id="i")
+    desk.now += limits.CANCELS_TTL_S
+    assert short(desk.ask("i"))[-1] == "start 1"
+
+
+def test_a_late_cancel_of_what_has_ended_changes_nothing():
+    desk = Desk()
+    desk.ask("i")
+    desk.engine.head(1, 200, NDJSON, desk.now)
+    desk.engine.data(1, DONE, desk.now)
+    sent = frames_of(desk.engine.eof(1, desk.now))
+    assert short(desk.say("relay.cancel", id="i")) == ["note dropped"]
+    assert frames_of(desk.ask("i"))[-1] == sent[-1]
+
+
+def test_cancels_of_nothing_are_remembered_in_bounded_memory():
+    desk = Desk()
+    for number in range(limits.CANCELS_MAX + 10):
+        desk.say("relay.cancel", id=number)
+    assert len(desk.engine._cancelled) <= limits.CANCELS_MAX
+
+
 def test_only_the_key_that_asked_can_cancel():
     desk = Desk()
     desk.ask("i", ALICE)

@@ -276,12 +276,22 @@ def test_one_of_which_nothing_more_comes_ends_with_a_word() -> None:
     assert desk.wait(100) == []
 
 
-def test_cancelling_forgets_it() -> None:
+def test_cancelling_gives_it_up_and_what_still_comes_of_it_is_passed_over() -> None:
     desk = Desk()
     hear(desk, *pieces()[:2])
-    desk.say("relay.cancel", id="i")
+    assert only(desk.say("relay.cancel", id="i"))["code"] == "cancelled"
+    assert desk.engine.statistics()["uploads"] == 0
+    assert frames_of(hear(desk, *pieces()[1:])) == []
+    assert only(hear(desk, pieces()[0]))["code"] == "cancelled"
     assert desk.engine.statistics()["uploads"] == 0
     assert desk.wait(100) == []
+
+
+def test_cancelling_one_of_which_nobody_knows_how_its_peer_wants_the_answer_is_silent() -> None:
+    desk = Desk()
+    hear(desk, pieces()[1])
+    assert frames_of(desk.say("relay.cancel", id="i")) == []
+    assert desk.engine.statistics()["uploads"] == 0
 
 
 def test_an_upload_with_an_id_that_is_none_is_refused() -> None:
