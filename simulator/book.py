@@ -21,7 +21,6 @@ from simulator.ledger import Ledger
 from simulator.memory import Memory
 from simulator.trace import Trace
 from simulator.verdicts import Verdicts
-from wire import limits
 
 
 class Book:

@@ -35,7 +35,7 @@ class Verdicts:
         check(late, "cancel", f"{name[1]} runs, which was cancelled before it came")
 
     def refused(self, name: Name, kind: str, at: float) -> None:
-        """An end without a beginning: in answer to a request of that name, or to pieces that never became one.
+        """An end without a beginning: the answer to a request of that name, or to pieces that became none.
 
         Args:
             name: whose end it is.
