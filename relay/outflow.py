@@ -15,7 +15,7 @@ from relay.commands import Effort
 from wire import limits
 from wire.endmark import EndMark
 from wire.errors import UpstreamFault, line_too_long
-from wire.ndjson import LineSplitter
+from wire.ndjson import LineSplitter, LineTooLong
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Outflow:
         if self._splitter is None:
             self._feed_bytes(data, now)
         else:
-            self._feed_lines(self._splitter.feed(data), ts, now)
+            self._feed_lines(self._splitter, data, ts, now)
         return self.advance(now)
 
     def finish(self, ts: int, now: float) -> list[Frame]:
@@ -142,15 +142,21 @@ class Outflow:
             outs.append(self._chunk(pieces))
         return outs
 
-    def _feed_lines(self, complete: list[bytes], ts: int, now: float) -> None:
+    def _feed_lines(self, splitter: LineSplitter, data: bytes, ts: int, now: float) -> None:
+        fault: LineTooLong | None = None
+        try:
+            complete = splitter.feed(data)
+        except LineTooLong as too_long:
+            fault, complete = too_long, too_long.before
         for index, line in enumerate(complete):
             try:
                 self._feed_line(line, ts, now)
             except UnicodeDecodeError:
-                assert self._splitter is not None  # noqa: S101 - these lines came from it
                 raw = b"".join(other + b"\n" for other in complete[index:])
-                self._turn_to_bytes(raw + (self._splitter.finish() or b""), now)
-                return
+                self._turn_to_bytes(raw + (splitter.finish() or b""), now)
+                return  # bytes may be as many as they like
+        if fault is not None:
+            raise fault
 
     def _feed_line(self, line: bytes, ts: int, now: float) -> None:
         item = frames.Line.of(self.seq + 1, ts, line)

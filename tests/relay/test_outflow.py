@@ -195,6 +195,32 @@ def test_what_was_numbered_before_a_line_too_long_is_not_lost():
     assert [seq for batch in parts(sent) for seq, _ in batch] == list(range(1, flow.seq + 1))
 
 
+@pytest.mark.parametrize("piece", [1, 1000, 10**6])
+def test_lines_before_one_beyond_the_limit_are_not_lost_however_it_was_cut(monkeypatch, piece):
+    monkeypatch.setattr(limits, "LINE_MAX_B", 2000)
+    body, flow, sent = b"short\n" * 30 + b"x" * 2001 + b"\nnever\n", outflow(), []
+
+    def feed_all():
+        for start in range(0, len(body), piece):
+            sent.extend(flow.feed(body[start : start + piece], 7, 0.0))
+
+    with pytest.raises(UpstreamFault, match="2001 bytes"):
+        feed_all()
+    sent += flow.advance(0.0, flush=True)
+    assert [line for batch in parts(sent) for _, line in batch] == ["short"] * 30
+
+
+@pytest.mark.parametrize("piece", [1, 1000, 10**6])
+def test_a_line_may_be_as_long_as_it_likes_behind_one_that_is_no_text(monkeypatch, piece):
+    monkeypatch.setattr(limits, "LINE_MAX_B", 2000)
+    body, flow, sent = b"short\n\xff\n" + b"x" * 5000 + b"\nend", outflow(), []
+    for start in range(0, len(body), piece):
+        sent += flow.feed(body[start : start + piece], 7, 0.0)
+    sent += flow.finish(7, 0.0)
+    pieces = [part[1] if isinstance(part, tuple) else f"{part[0][1]}\n".encode() for part in parts(sent)]
+    assert b"".join(pieces) == body
+
+
 @pytest.mark.parametrize("piece", [1, 7, 10**6])
 @pytest.mark.parametrize(
     ("body", "done"),

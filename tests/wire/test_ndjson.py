@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.errors import UpstreamFault
-from wire.ndjson import LineSplitter
+from wire.ndjson import LineSplitter, LineTooLong
 
 STREAMS = st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"", b"{}", "é".encode(), b"xyz"])).map(b"".join)
 CUTS = st.lists(st.integers(0, 60))
@@ -85,6 +85,24 @@ def test_the_pieces_of_an_open_line_are_kept_and_not_copied():
         splitter.feed(piece)
     assert all(held is piece for held, piece in zip(splitter._held, pieces, strict=True))
     assert splitter.feed(b"\n") == [b"".join(pieces)]
+
+
+@given(STREAMS, CUTS, st.integers(0, 6))
+def test_the_lines_before_one_too_long_and_what_follows_are_the_same_however_it_was_cut(data, places, limit):
+    splitter, lines, rest = LineSplitter(limit), [], []
+    for piece in cut(data, places):
+        if rest:
+            rest.append(piece)
+            continue
+        try:
+            lines += splitter.feed(piece)
+        except LineTooLong as fault:
+            lines += fault.before
+            rest.append(splitter.finish())
+    whole = data.split(b"\n")
+    assert lines == list(itertools.takewhile(lambda line: len(line) <= limit, whole[:-1]))
+    if rest:
+        assert b"".join([*(line + b"\n" for line in lines), *rest]) == data
 
 
 @pytest.mark.parametrize("data", [b"a\nabcde\nb", b"a\nabcde", b"abcde\na"])
