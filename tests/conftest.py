@@ -1,12 +1,17 @@
-"""Shared by all tests: hypothesis' profile, and no silent skips in CI."""
+"""Shared by all tests: hypothesis' profile, no silent skips in CI, and no secret in what programs write."""
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
+from collections import Counter
 from collections.abc import Generator
+from pathlib import Path
 
 import hypothesis
 import pytest
+from canaries import watching
 from harness import node, relay, upstream
 
 __all__ = ["node", "relay", "upstream"]
@@ -24,6 +29,47 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("fast")
+
+LEAKS = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+WATCH = pytest.StashKey[watching.Watch]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch this program, and every Python program that a test starts."""
+    if watching.folder() is not None:
+        return
+    config.stash[LEAKS] = tempfile.TemporaryDirectory(prefix="canaries")
+    os.environ[watching.VARIABLE] = config.stash[LEAKS].name
+    paths = [str(Path(watching.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    config.stash[WATCH] = watching.Watch(watching.folder())
+    watching.install(config.stash[WATCH])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A secret that showed anywhere fails the whole run."""
+    if LEAKS in session.config.stash and any(Path(session.config.stash[LEAKS].name).glob("leak-*")):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What was watched, and what was found."""
+    if LEAKS not in config.stash:
+        return
+    config.stash[WATCH].save()
+    folder = Path(config.stash[LEAKS].name)
+    leaks = [line for file in folder.glob("leak-*") for line in file.read_text(encoding="utf-8").splitlines()]
+    seen: Counter[str] = Counter()
+    programs = list(folder.glob("seen-*"))
+    for file in programs:
+        seen.update(json.loads(file.read_text(encoding="utf-8")))
+    terminalreporter.write_line(
+        f"canaries: {seen['seeds']:,} seeds and {seen['prompts']:,} prompts in {len(programs):,} programs, "
+        f"{seen['texts']:,} texts looked at, {len(leaks)} leaks"
+    )
+    for line in leaks:
+        terminalreporter.write_line(line, red=True)
 
 
 @pytest.hookimpl(wrapper=True)
