@@ -129,6 +129,16 @@ class Upstream:
                 self._events.eof(tag)
                 return
             self._events.data(tag, data)
+            if call.request.stream.wanted and len(data) < limits.READ_B // 2:
+                time.sleep(self._pause_s(call.request))
+
+    def _pause_s(self, request: UpstreamRequest) -> float:
+        """Between two reads of a stream: its share of what all streams may read, within its window.
+
+        Every read wakes a thread and the loop and makes a frame. Few streams read as fast as lines come; an
+        abort need not wait for it, since that closes the connection itself.
+        """
+        return min(len(self._calls) / limits.READS_PER_S, request.batch_ms / 1000)
 
 
 def probe(urls: dict[str, str]) -> list[dict[str, Any]]:

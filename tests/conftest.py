@@ -40,8 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     config.stash[LEAKS] = tempfile.TemporaryDirectory(prefix="canaries")
     os.environ[watching.VARIABLE] = config.stash[LEAKS].name
-    paths = [str(Path(watching.__file__).parent), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    os.environ |= watching.environment(*map(Path, paths))
     config.stash[WATCH] = watching.Watch(watching.folder())
     watching.install(config.stash[WATCH])
 

@@ -34,7 +34,7 @@ Metrics(lambda: {"targets": {}}, 1, "my tallest secret").text()
 
 def run(code: str, found: Path) -> list[str]:
     paths = (str(ROOT / "tests" / "canaries"), str(ROOT))
-    env = {**os.environ, "RELAY_TEST_CANARIES": str(found), "PYTHONPATH": os.pathsep.join(paths)}
+    env = {**os.environ, "TEST_CANARIES": str(found), "PYTHONPATH": os.pathsep.join(paths)}
     subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, timeout=60)
     assert len(list(found.glob("seen-*"))) == 1
     return [line for file in found.glob("leak-*") for line in file.read_text().splitlines()]

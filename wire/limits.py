@@ -149,6 +149,8 @@ RETRY_AFTER_MS: Final = 2_000
 MAX_BODY_B: Final = 2_097_152
 MAX_BODY_LIMIT_B: Final = 2_900_000
 """RELAY_MAX_BODY_B: the contract's default, and what still fits one DM as base64."""
+READS_PER_S: Final = 1500.0
+"""Of all streams' upstreams together: what takes about a third of a core."""
 ANSWERED_MAX: Final = 8192
 ANSWERED_TTL_S: Final = 300.0
 """Ids of ended requests remembered, so that a late copy is not executed again."""

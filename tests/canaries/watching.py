@@ -24,10 +24,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
-VARIABLE = "RELAY_TEST_CANARIES"
+VARIABLE = "TEST_CANARIES"
 NEEDLE = 24
 """Characters of a secret that are looked for: a log may cut it."""
-LEAST = 12
+LEAST = 8
 """Shorter texts stand in logs for other reasons."""
 MOST = 256
 PROMPTS = frozenset({"prompt", "content", "system", "suffix", "input", "text", "thinking", "instructions"})
@@ -38,6 +38,13 @@ def folder() -> Path | None:
     """Where findings go; None if nobody wants them."""
     named = os.environ.get(VARIABLE)
     return Path(named) if named else None
+
+
+def environment(*paths: Path) -> dict[str, str]:
+    """Variables for a program that is to be watched and finds modules there; none if nobody watches."""
+    named = folder()
+    here = [Path(__file__).parent] if named else []
+    return {VARIABLE: str(named or ""), "PYTHONPATH": os.pathsep.join(map(str, [*here, *paths]))}
 
 
 class Watch:

@@ -24,6 +24,7 @@ from unittest.mock import patch
 
 import httpx
 import psutil
+from canaries import watching
 
 from farm import cli, ports
 
@@ -93,7 +94,7 @@ class Running:
 
     def ready(self) -> Self:
         """Wait for its word."""
-        until(lambda: "farm ready" in self.said or self.process.poll() is not None)
+        until(lambda: self.said.endswith("\n") or self.process.poll() is not None)
         assert self.said == f"→ farm ready: {self.front}\n", (self.process.poll(), self.said, self.told)
         return self
 
@@ -153,7 +154,7 @@ class Stage:
         self.env = CLEAN | {
             MARK: self.number,
             "PATH": f"{BIN}:{Path(sys.executable).parent}:/usr/bin:/bin",
-            "PYTHONPATH": str(ROOT),
+            **watching.environment(ROOT),
             "HOME": str(folder / "home"),
             "STANDIN_LOG": str(folder / "log"),
             "STANDIN_STATE": str(folder / "state"),
