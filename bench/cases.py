@@ -57,10 +57,8 @@ class Case:
 
 _DELAY_WAYS = (DIRECT, CLOCKED, PLAIN, SDK)
 _LOAD_WAYS = (CLOCKED, SDK, PLAIN, SDK_SILENT)
-_LOAD_RATE = 30
-_LOAD_S = {1: 6, 8: 5, 32: 5, 128: 4}
-"""Streams → seconds: what the plain relay needs several seconds more for is kept short."""
-_LOAD_ROUNDS = {1: 3, 8: 5, 32: 3, 128: 3}
+_LOADS = ((1, 30, 6, 3), (8, 30, 5, 5), (32, 30, 5, 3), (128, 30, 4, 3), (1000, 2, 8, 2))
+"""Streams, lines a second, seconds, rounds; short where the plain relay needs several seconds more."""
 _FLAT_LINES = 4000
 PINGS = 100
 
@@ -68,14 +66,8 @@ FULL = (
     Case("ping", "ping", 3, Load(1, 0, PINGS), (CLOCKED, SDK)),
     *(Case(f"delay{rate}", "delay", 3, Load(1, rate, rate, repeats=4), _DELAY_WAYS) for rate in (20, 60)),
     *(
-        Case(
-            f"load{streams}",
-            "load",
-            _LOAD_ROUNDS[streams],
-            Load(streams, _LOAD_RATE, 30 * seconds),
-            _LOAD_WAYS,
-        )
-        for streams, seconds in _LOAD_S.items()
+        Case(f"load{streams}", "load", rounds, Load(streams, rate, rate * seconds), _LOAD_WAYS)
+        for streams, rate, seconds, rounds in _LOADS
     ),
     Case("flat", "flat", 3, Load(8, 0, _FLAT_LINES), (DIRECT, *_LOAD_WAYS)),
 )

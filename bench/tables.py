@@ -72,7 +72,8 @@ def _load(case: Case, rounds: Rounds) -> Rows:
     for way, each in rounds.items():
         yield (
             f"{case.load.streams} × {case.load.rate}", way.name, _show(spread(each, _cpu), 3),
-            _ratio(way, rounds, _cpu), *_beside(each), _show(spread(each, _late), 1),
+            _ratio(way, rounds, _cpu), *_beside(each), _show(spread(each, _first), 0),
+            _show(spread(each, _late), 1), _show(spread(each, _core), 0),
         )  # fmt: skip
 
 
@@ -103,6 +104,11 @@ def _late(one: Figures) -> float:
 
 def _cpu(one: Figures) -> float | None:
     return one.relay_cpu
+
+
+def _core(one: Figures) -> float | None:
+    """Of one core, percent."""
+    return None if one.relay_cpu is None else one.relay_cpu * one.rate / 10
 
 
 def _ratio(way: Way, rounds: Rounds, value: Value) -> str:
@@ -161,7 +167,9 @@ _TABLES = (
     ),
     (
         "load", "Relay CPU s per 1,000 lines",
-        ("streams × lines/s", "way", "relay CPU s", "ours / SDK", *_BESIDE, "line late p50 ms"), _load,
+        ("streams × lines/s", "way", "relay CPU s", "ours / SDK", *_BESIDE, "first line p50 ms",
+         "line late p50 ms", "relay % of a core"),
+        _load,
     ),
     (
         "flat", "Eight streams without pause",

@@ -19,6 +19,7 @@ import pytest
 from relay import call as calls
 from relay import upstream
 from relay.call import Call
+from relay.events import StreamMode
 from relay.nkn.devnode import certificate
 from relay.policy import UpstreamRequest
 from relay.upstream import Upstream
@@ -719,6 +720,46 @@ def test_a_pause_reaches_those_that_run_already(bench):
         held.append(event)
     assert b"".join(data for _, _, data in held) == b"bc"
     assert event[0] == "eof"
+
+
+@pytest.mark.parametrize(
+    ("reads_per_s", "batch_ms", "rests_s"), [(100, 80, 0.01), (1, 80, 0.08), (1, 30, 0.03), (1, 0, 0.0)]
+)
+def test_a_stream_reads_its_share_and_what_came_meanwhile_comes_at_once(
+    bench, monkeypatch, reads_per_s, batch_ms, rests_s
+):
+    monkeypatch.setattr(limits, "READS_PER_S", reads_per_s)
+    rests, all_sent = [], threading.Event()
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        assert all_sent.wait(PATIENCE_S)
+
+    monkeypatch.setattr(upstream, "time", SimpleNamespace(sleep=rest))
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(CHUNKED, chunk(b"first\n"))
+        until(lambda: rests)
+        peer.send(*(chunk(b"more\n") for _ in range(5)))
+        all_sent.set()
+
+    tag = bench.start(bench.serve(script).url, batch_ms=batch_ms)
+    assert bench.events.next()[0] == "head"
+    assert [bench.events.next()[2] for _ in range(2)] == [b"first\n", b"more\n" * 5]
+    bench.upstream.taken(tag)
+    assert fault_of(bench.until_closed(tag)).code == "upstream_broke"
+    assert rests == [rests_s] * 2
+
+
+def test_a_body_that_is_no_stream_is_read_without_rests(bench, monkeypatch):
+    monkeypatch.setattr(limits, "READS_PER_S", 0.001)
+    monkeypatch.setattr(upstream, "time", SimpleNamespace(sleep=lambda _: pytest.fail("rests")))
+    body = b"x" * 400_000
+    whole = OK + b"Content-Length: 400000\r\n\r\n" + body
+    quiet = StreamMode(wanted=False, lines=False)
+    tag = bench.start(bench.serve(answering(whole)).url, stream=quiet)
+    assert [event[2] for event in bench.until_closed(tag) if event[0] == "data"] == [body]
 
 
 def test_a_worker_does_not_run_far_ahead_of_the_loop(bench):
