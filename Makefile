@@ -5,7 +5,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PAGE := $(PYTHON) scripts/prepare.py node site "what the page is made of" "the page in the browser is left out"
 
-.PHONY: demo test core check simulate bench bench-proxies bench-lossy bench-page fuzz pins proto clean
+.PHONY: demo test core check simulate bench bench-proxies bench-lossy bench-many bench-page fuzz pins proto clean
 
 ## The main job, on this machine alone: dev node, farm, relay, and a peer that asks. ONCE=1 ends by itself;
 ## TARGET=http://127.0.0.1:11434 serves an Ollama that runs already instead of the embedded model.
@@ -41,6 +41,10 @@ bench-proxies: .venv/run
 ## Streams over networks that delay and lose; ARGS=--quick for two minutes.
 bench-lossy: .venv/run
 	@$(BIN)/python -m bench.lossy $(ARGS)
+
+## The relay's memory under 1,000 streams for ten minutes, and after them; ARGS="--minutes 1".
+bench-many: .venv/run
+	@$(BIN)/python -m bench.many $(ARGS)
 
 ## A million strange inputs for each reader of strangers' bytes; ARGS="--seed 2".
 fuzz: .venv/run

@@ -77,6 +77,7 @@ class Asker:
         finally:
             # One connection for each request, and nobody's cookies for the next one.
             self._adapter.close()
+            del self._adapter.call
             self._session.cookies.clear()
 
 

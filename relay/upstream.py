@@ -103,15 +103,18 @@ class Upstream:
     def _work(self) -> None:
         asker = Asker()
         while (item := self._queue.get()) is not None:
-            tag, call = item
-            try:
-                self._run(tag, call, asker)
-            except Exception as error:  # noqa: BLE001 - the worker must live, the peer must be told
-                if not call.aborted:
-                    self._events.failed(tag, fault_of(error, call))
-            finally:
-                call.detach()
-                self._events.closed(tag)
+            self._serve(*item, asker)
+            del item  # an idle worker keeps nobody's prompt
+
+    def _serve(self, tag: int, call: Call, asker: Asker) -> None:
+        try:
+            self._run(tag, call, asker)
+        except Exception as error:  # noqa: BLE001 - the worker must live, the peer must be told
+            if not call.aborted:
+                self._events.failed(tag, fault_of(error, call))
+        finally:
+            call.detach()
+            self._events.closed(tag)
 
     def _run(self, tag: int, call: Call, asker: Asker) -> None:
         if call.aborted:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import queue
 import socket
 import ssl
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -720,6 +722,19 @@ def test_a_pause_reaches_those_that_run_already(bench):
         held.append(event)
     assert b"".join(data for _, _, data in held) == b"bc"
     assert event[0] == "eof"
+
+
+def test_an_idle_worker_keeps_nothing_of_the_last_request(bench):
+    url = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nok")).url
+    tag = bench.start(url, body=b"a prompt")
+    kept = weakref.ref(bench.upstream._calls[tag])
+    bench.until_closed(tag)
+
+    def is_gone() -> bool:
+        gc.collect()
+        return kept() is None
+
+    until(is_gone)
 
 
 @pytest.mark.parametrize(
