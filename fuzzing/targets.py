@@ -50,8 +50,9 @@ def request(data: bytes, _dice: random.Random) -> None:
         event = events.read(data)
     except events.NotAnEvent:
         return
-    again = events.read(json.dumps(json.loads(data), allow_nan=False))
-    assert _told(again) == _told(event), "read again it is another event"
+    value = json.loads(data)
+    if "Infinity" not in json.dumps(value):  # a number beyond all floats has no other spelling
+        assert _told(events.read(json.dumps(value))) == _told(event), "read again it is another event"
     if event.kind == "upload" and event.fault is None:
         with _refused():
             Uploads().take("a", (b"k", event.id), event.part, 0.0)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire import jsontext
+from wire import jsontext, limits
 from wire.jsontext import JsonError
 
 DEEP = 20_000
@@ -49,6 +49,44 @@ def test_constants_that_json_has_not_are_refused(text):
 
 @pytest.mark.parametrize("text", ["[" * DEEP, '{"a":' * DEEP, "[" * DEEP + "]" * DEEP])
 def test_nesting_bombs_are_refused(text):
+    with pytest.raises(JsonError):
+        jsontext.loads(text)
+
+
+MANY = limits.JSON_VALUES_MAX + 2
+BOMBS = [
+    "[" + "1," * MANY + "1]",
+    "{" + ",".join(f'"{number}":0' for number in range(limits.JSON_MEMBERS_MAX + 1)) + "}",
+    "[" + "[]," * limits.JSON_MEMBERS_MAX + "[]]",
+    "[" + "{}," * limits.JSON_MEMBERS_MAX + "{}]",
+    '[{"a" :' + '"",' * MANY,
+    '"' * MANY * 2 + ":" * MANY,
+]
+
+
+@pytest.mark.parametrize("text", BOMBS, ids=["numbers", "members", "lists", "objects", "strings", "quotes"])
+@pytest.mark.parametrize("read", [jsontext.loads, jsontext.pairs])
+def test_bombs_of_small_values_are_refused_before_they_are_parsed(monkeypatch, read, text):
+    monkeypatch.setattr(jsontext.json, "loads", lambda *_, **__: pytest.fail("parsed"))
+    with pytest.raises(JsonError, match="more than"):
+        read(text)
+
+
+@pytest.mark.parametrize("sign", [",", ":", "[", "{}", '","', '\\":', "a, b: {c}\n"])
+def test_prose_of_any_signs_is_read_whole(sign):
+    value = {"prompt": sign * MANY}
+    assert jsontext.loads(json.dumps(value)) == value
+
+
+def test_a_text_of_the_longest_context_is_read():
+    text = "[" + "1," * (limits.JSON_VALUES_MAX - 1) + "1]"
+    assert len(jsontext.loads(text)) == limits.JSON_VALUES_MAX
+
+
+@pytest.mark.parametrize("last", ["", "\\", "\\\\", '\\"'])
+def test_a_string_without_an_end_is_looked_at_once(last):
+    # Looked at anew from each quote in it, this would take hours.
+    text = ":" * (limits.JSON_MEMBERS_MAX + 1) + '"' + '\\"' * 1_000_000 + last
     with pytest.raises(JsonError):
         jsontext.loads(text)
 
