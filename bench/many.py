@@ -83,7 +83,8 @@ async def measure(relay: Child, rpc: str, load: Load) -> Outcome:
         found, after = await rest(load)
         looking.cancel()
         core = (processes.cpu_s(relay.pid) - cpu) / (load.lines / load.rate)
-    per_minute = [looks[start : start + 60] for start in range(0, len(looks), 60)]
+    under_load = looks[: max(1, int(load.lines / load.rate / _LOOK_S))]
+    per_minute = [under_load[start : start + 60] for start in range(0, len(under_load), 60)]
     return Outcome(
         base,
         wave,

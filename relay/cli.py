@@ -18,7 +18,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from relay import keyfile, owned, settings, terminal
+from relay import keyfile, owned, settings, terminal, thrift
 from relay.admission import Shares
 from relay.commands import Note
 from relay.engine import Engine
@@ -103,6 +103,7 @@ def _relay(words: Sequence[str]) -> int:
         )
     chosen = settings.load(options.env_file, os.environ)
     live = options.debug and terminal.usable()
+    thrift.few_arenas()
     return asyncio.run(_serve(chosen, Journal(debug=options.debug), live=live))
 
 

@@ -7,18 +7,20 @@ stopped.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from typing import Any, Protocol
 
+from relay import thrift
 from relay.asker import Answer, Asker, fault_of
 from relay.call import Call
 from relay.events import StreamMode
 from relay.policy import UpstreamRequest
 from wire import headers as wire_headers
 from wire import limits
-from wire.errors import Fault
+from wire.errors import Fault, internal
 
 
 class Events(Protocol):
@@ -41,10 +43,10 @@ class Events(Protocol):
 
 
 class Upstream:
-    """A fixed set of worker threads.
+    """Worker threads, made when they are needed; those that idle for a while end.
 
     Args:
-        workers: how many.
+        workers: how many at most; what is started beyond them waits.
         events: where they report.
     """
 
@@ -53,19 +55,25 @@ class Upstream:
         self._calls: dict[int, Call] = {}
         self._queue: queue.SimpleQueue[tuple[int, Call] | None] = queue.SimpleQueue()
         self._paused = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"upstream-{index}", daemon=True)
-            for index in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._most = workers
+        self._free = 0  # workers that wait for a request, less the requests that wait for them
+        self._threads: set[threading.Thread] = set()
+        self._lock = threading.Lock()
 
     def start(self, tag: int, request: UpstreamRequest) -> None:
         """Hand a request to a free worker."""
         call = Call(request)
         call.pause(paused=self._paused)
         self._calls[tag] = call
-        self._queue.put((tag, call))
+        with self._lock:
+            if self._free <= 0 and len(self._threads) < self._most:
+                self._add_worker()
+            if self._threads:
+                self._free -= 1
+                self._queue.put((tag, call))
+                return
+        self._events.failed(tag, internal("this machine gives the relay no thread to ask with"))
+        self._events.closed(tag)
 
     def abort(self, tag: int) -> None:
         """Stop a request; `closed` follows."""
@@ -97,14 +105,42 @@ class Upstream:
         """Abort everything and let the threads end."""
         for call in list(self._calls.values()):
             call.abort()
-        for _ in self._threads:
-            self._queue.put(None)
+        with self._lock:
+            for _ in self._threads:
+                self._queue.put(None)
+
+    def _add_worker(self) -> None:
+        thread = threading.Thread(target=self._work, name="upstream", daemon=True)
+        with contextlib.suppress(RuntimeError):  # no more threads: the request waits for one that is there
+            thread.start()
+            self._threads.add(thread)
+            self._free += 1
 
     def _work(self) -> None:
         asker = Asker()
-        while (item := self._queue.get()) is not None:
+        item = self._queue.get()
+        while item is not None:
             self._serve(*item, asker)
             del item  # an idle worker keeps nobody's prompt
+            item = self._next()
+
+    def _next(self) -> tuple[int, Call] | None:
+        """The next request; None if this worker is to end."""
+        with self._lock:
+            self._free += 1
+        while True:
+            try:
+                return self._queue.get(timeout=limits.WORKER_IDLE_S)
+            except queue.Empty:
+                with self._lock:
+                    if self._free <= 0:
+                        continue  # a request is on its way to this one
+                    self._free -= 1
+                    self._threads.discard(threading.current_thread())
+                    alone = not self._threads
+                if alone:
+                    thrift.give_back()
+                return None
 
     def _serve(self, tag: int, call: Call, asker: Asker) -> None:
         try:

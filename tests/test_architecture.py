@@ -59,7 +59,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "farm.embedded.messages_voice", "farm.embedded.doors", "farm.embedded.gguf",
     ),
     3: ("relay.nkn", "relay.asker", "relay.call", "relay.upstream", "relay.pump", "relay.peer",
-        "relay.metrics", "relay.panel", "relay.terminal", "farm"),
+        "relay.metrics", "relay.panel", "relay.terminal", "relay.thrift", "farm"),
     4: (
         "relay.__main__", "relay.asking", "relay.cli", "relay.journal", "relay.keyfile",
         "relay.ollama_relay", "relay.owned", "relay.settings", "relay.doctor", "relay.service",

@@ -152,6 +152,8 @@ MAX_BODY_LIMIT_B: Final = 2_900_000
 JSON_VALUES_MAX: Final = 500_000
 JSON_MEMBERS_MAX: Final = 50_000
 """Of one JSON text: the longest `context` of a model, or vectors, are some 100,000 numbers."""
+WORKER_IDLE_S: Final = 10.0
+"""A thread that had nothing to do for so long ends, and what it held of memory with it."""
 READS_PER_S: Final = 1500.0
 """Of all streams' upstreams together: what takes about a third of a core."""
 ANSWERED_MAX: Final = 8192

@@ -19,7 +19,7 @@ import h11
 import pytest
 
 from relay import call as calls
-from relay import upstream
+from relay import thrift, upstream
 from relay.call import Call
 from relay.events import StreamMode
 from relay.nkn.devnode import certificate
@@ -735,6 +735,63 @@ def test_an_idle_worker_keeps_nothing_of_the_last_request(bench):
         return kept() is None
 
     until(is_gone)
+
+
+def test_workers_are_made_when_they_are_needed_and_no_more_than_allowed(make_request):
+    running = Bench(make_request, workers=2)
+    go_on = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        assert go_on.wait(PATIENCE_S)
+        peer.send(OK + b"Content-Length: 2\r\n\r\nok")
+
+    server = running.serve(script)
+    assert not running.upstream._threads
+    for _ in range(5):
+        running.start(server.url)
+    until(lambda: len(server.peers) == 2)
+    assert len(running.upstream._threads) == 2
+    go_on.set()
+    events = iter(running.events.next, None)
+    assert [next(event for event in events if event[0] == "closed") for _ in range(5)]
+    assert len(running.upstream._threads) == 2
+    running.close()
+
+
+def test_a_worker_that_idles_ends_and_another_is_made_for_the_next_request(bench, monkeypatch):
+    monkeypatch.setattr(limits, "WORKER_IDLE_S", 0.01)
+    given_back = []
+    monkeypatch.setattr(thrift, "give_back", lambda: given_back.append(True))
+    url = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nok")).url
+    for number in range(1, 4):
+        assert bench.until_closed(bench.start(url))[-1][0] == "eof"
+        until(lambda: not bench.upstream._threads)
+        until(lambda number=number: len(given_back) == number)
+
+
+def test_requests_that_come_while_workers_leave_are_all_served(make_request, monkeypatch):
+    monkeypatch.setattr(limits, "WORKER_IDLE_S", 0.0)
+    running = Bench(make_request, workers=3)
+    url = running.serve(answering(OK + b"Content-Length: 2\r\n\r\nok")).url
+    tags = {running.start(url) for _ in range(100)}
+    while tags:
+        event = running.events.next()
+        assert event[0] != "failed"
+        tags -= {event[1]} if event[0] == "closed" else set()
+    running.close()
+
+
+def test_without_threads_a_request_is_refused_and_what_runs_goes_on(bench, monkeypatch):
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    url = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nok")).url
+    with monkeypatch.context() as patch:
+        patch.setattr(upstream.threading.Thread, "start", refuse)
+        fault = fault_of(bench.until_closed(bench.start(url)))
+    assert (fault.code, "no thread" in fault.detail) == ("internal", True)
+    assert bench.until_closed(bench.start(url))[-1][0] == "eof"
 
 
 @pytest.mark.parametrize(
