@@ -7,9 +7,10 @@ to their end, bodies come as they arrive. Called by the threads of `upstream`.
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -47,6 +48,11 @@ class Answer:
             OSError, http.client.HTTPException, ChunkError: the answer broke off, or is none.
         """
         return self._head.read_some()
+
+    @property
+    def flows(self) -> bool:
+        """Whether there was at least as much as the last read could take."""
+        return self._head.flows
 
 
 class Asker:
@@ -107,23 +113,34 @@ class _Head(http.client.HTTPResponse):
 
     def __init__(self, call: Call, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Only heads pass through the buffer, and most are shorter; a thousand streams have one each.
+        self.fp = io.BufferedReader(self.fp.detach(), limits.HEAD_BUFFER_B)
         self._chunks = ChunkReader()
+        self._size = limits.READ_LEAST_B
+        self.flows = False
         call.head = self
 
     def read_some(self) -> bytes:
         """Bytes of the body, empty at its end; blocks until there are some."""
         if not self.chunked:
-            data = self.read1(limits.READ_B)
+            data = self._sized(self.read1)
             if not data and self.length:
                 raise http.client.IncompleteRead(b"", self.length)
             return data
         while not self._chunks.done:
-            raw = self.fp.read1(limits.READ_B)
+            raw = self._sized(self.fp.read1)
             if not raw:
                 raise http.client.IncompleteRead(b"")
             if data := self._chunks.feed(raw):
                 return data
         return b""
+
+    def _sized(self, read: Callable[[int], bytes]) -> bytes:
+        """A read takes its memory before it waits: little, until much comes."""
+        data = read(self._size)
+        self.flows = len(data) >= self._size
+        self._size = min(2 * self._size, limits.READ_B) if self.flows else limits.READ_LEAST_B
+        return data
 
     def begin(self) -> None:
         """Read heads up to the final one."""

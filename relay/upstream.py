@@ -168,7 +168,7 @@ class Upstream:
                 self._events.eof(tag)
                 return
             self._events.data(tag, data)
-            if call.request.stream.wanted and len(data) < limits.READ_B // 2:
+            if call.request.stream.wanted and not answer.flows:
                 time.sleep(self._pause_s(call.request))
 
     def _pause_s(self, request: UpstreamRequest) -> float:

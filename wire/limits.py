@@ -152,8 +152,6 @@ MAX_BODY_LIMIT_B: Final = 2_900_000
 JSON_VALUES_MAX: Final = 500_000
 JSON_MEMBERS_MAX: Final = 50_000
 """Of one JSON text: the longest `context` of a model, or vectors, are some 100,000 numbers."""
-WORKER_IDLE_S: Final = 10.0
-"""A thread that had nothing to do for so long ends, and what it held of memory with it."""
 READS_PER_S: Final = 1500.0
 """Of all streams' upstreams together: what takes about a third of a core."""
 ANSWERED_MAX: Final = 8192
@@ -164,6 +162,9 @@ CANCELS_TTL_S: Final = 60.0
 """Ids that were cancelled before anything was known of them: messages overtake each other by seconds."""
 RETAIN_S: Final = 30.0
 """How long frames are kept after the end of their stream, for a peer that asks for them again."""
+WORKER_IDLE_S: Final = RETAIN_S + 5
+"""A thread that had nothing to do for so long ends; with the last one memory goes back to the system, so that
+is to be when nothing is kept for peers any more."""
 RETAIN_PEER_B: Final = 4 * 1024 * 1024
 RETAIN_ALL_B: Final = 48 * 1024 * 1024
 """Memory of the frames kept for one key and for all. A long answer of a model is 1 MB of frames."""
@@ -211,6 +212,8 @@ UPLOAD_ASK_S: Final = 1.0
 """Chunks that are missing so long after the last one came are asked for, then ever more rarely."""
 UPLOAD_SILENCE_S: Final = 60.0
 """An upload of which nothing came for so long is given up."""
+HEAD_BUFFER_B: Final = 1024
+READ_LEAST_B: Final = 4 * 1024
 READ_B: Final = 64 * 1024
 """One read from an upstream."""
 UNSENT_HIGH_B: Final = 1024 * 1024
