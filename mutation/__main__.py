@@ -1,4 +1,4 @@
-"""`python -m mutation [MODULE ...]`: change the pure floors in every small way and see whether a test notices.
+"""`python -m mutation [MODULE ...]`: every small change to the pure floors, and whether a test notices.
 
 Exit code 1 if fewer than 90 % of the changes are noticed, or one that is not has no reason in survivors.toml.
 """
@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mutation.ledger import KNOWN, SCORE, Ledger, listed
-from mutation.trial import Mutant, Trial, run
+from mutation.children import Mutant
+from mutation.ledger import KNOWN, SCORE, Ledger, key, listed, survived
+from mutation.trial import Trial, run
 from scripts.core import pure_modules, pure_tests
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="mutation") as folder:
         trial = Trial(
             modules=modules,
-            chosen=_sample(told.sample, told.seed),
+            chosen=_chosen(told),
             jobs=told.jobs,
             folder=Path(folder),
             told=_progress(ledger),
@@ -64,26 +65,29 @@ def _is_meant(name: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _sample(every: int, seed: int) -> Callable[[Sequence[Mutant]], Sequence[Mutant]]:
+def _chosen(told: argparse.Namespace) -> Callable[[Sequence[Mutant]], Sequence[Mutant]]:
+    again = survived(told.out) if told.again else None
+
     def chosen(mutants: Sequence[Mutant]) -> Sequence[Mutant]:
-        return mutants if every <= 1 else mutants[random.Random(seed).randrange(every) :: every]
+        if again is not None:
+            mutants = [mutant for mutant in mutants if key(mutant) in again]
+        return mutants[random.Random(told.seed).randrange(told.sample) :: told.sample]
 
     return chosen
 
 
 def _progress(ledger: Ledger) -> Callable[[Mutant, str, int, int], None]:
-    began = shown = time.monotonic()
+    began = shown = 0.0
 
     def told(mutant: Mutant, end: str, done: int, everything: int) -> None:
-        nonlocal shown
+        nonlocal began, shown
         ledger.add(mutant, end)
         now = time.monotonic()
+        began = began or now
         if now - shown >= _PROGRESS_S:
             shown = now
-            _say(
-                f"{done:,} of {everything:,}, {len(ledger.alive):,} survive, {done / (now - began):.1f} a second,"
-                f" {mutant.module}"
-            )
+            rate, alive = done / (now - began), len(ledger.alive)
+            _say(f"{done:,} of {everything:,}, {alive:,} alive, {rate:.1f} a second, {mutant.module}")
 
     return told
 
@@ -98,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--sample", type=int, default=1, metavar="K", help="one in so many")
     parser.add_argument("--seed", type=int, default=1, help="which ones")
+    parser.add_argument("--again", action="store_true", help="those that survived the last time, in --out")
     parser.add_argument("--out", type=Path, default=OUT, help="where every survivor is written")
     parser.add_argument("--survivors", type=Path, default=KNOWN, help="those that are known, with reasons")
     return parser

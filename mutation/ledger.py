@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mutation.trial import KILLED, SURVIVED, TIME, UNPLACED, UNREACHED, Mutant
+from mutation.children import KILLED, SURVIVED, TIME, UNPLACED, UNREACHED, Mutant
 
 KNOWN = Path(__file__).with_name("survivors.toml")
 """[[survivors]] with a `why` and `changes`: a list of [module, function, before, after]."""
@@ -70,7 +69,7 @@ class Ledger:
         return "\n".join(lines)
 
     def survivors(self) -> str:
-        """Every one of them, for a file; as it would stand in survivors.toml below its place."""
+        """Every one of them: a line that says where and how, and one as it would stand in survivors.toml."""
         return "".join(
             f"# {mutant.module} {mutant.change.function}, line {mutant.change.line}: {end}; "
             f"{self.known.get(key(mutant), 'not listed')}\n  {json.dumps(key(mutant), ensure_ascii=False)},\n"
@@ -96,16 +95,18 @@ def listed(path: Path = KNOWN) -> dict[Key, str]:
     """
     found: dict[Key, str] = {}
     for group in tomllib.loads(path.read_text(encoding="utf-8")).get("survivors", []):
-        for one in _keys(group["changes"]):
+        for module, function, before, after in group["changes"]:
+            one = module, function, before, after
             if one in found or not group["why"].strip():
                 raise ValueError(f"listed twice, or without a reason: {one}")
             found[one] = group["why"]
     return found
 
 
-def _keys(changes: Iterable[list[str]]) -> Iterable[Key]:
-    for module, function, before, after in changes:
-        yield module, function, before, after
+def survived(path: Path) -> set[Key]:
+    """Those that `survivors` wrote to a file."""
+    rows = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return {tuple(json.loads(row.rstrip(","))) for row in rows if row.startswith("[")}
 
 
 def _score(counts: Counter[str]) -> float:

@@ -16,12 +16,11 @@ what runs at import alone, as decorators, defaults and the module's top level do
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+from mutation.change import BLOCKS, Change, Edit, Place
+
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _LEFT_OUT = (ast.Assert, ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal, ast.Pass)
 _PLAIN = (ast.Compare, ast.BoolOp, ast.Constant)
@@ -36,69 +35,6 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitOr: ast.BitAnd,
 }  # fmt: skip
 _NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """Another thing in one place of a tree."""
-
-    holder: ast.AST
-    field: str
-    index: int | None
-    new: Any
-
-    def swap(self) -> Edit:
-        """Put it there; the edit that takes it away again."""
-        old = getattr(self.holder, self.field)
-        if self.index is None:
-            setattr(self.holder, self.field, self.new)
-            return Edit(self.holder, self.field, None, old)
-        was, old[self.index] = old[self.index], self.new
-        return Edit(self.holder, self.field, self.index, was)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One edit, told to people.
-
-    Attributes:
-        function: where, as "Class.method.inner".
-        outer: the outermost function's own qualified name: whose code is exchanged.
-        line: of what is changed.
-        lines: first and last of the statement, or of its header: a test that runs none of them sees nothing.
-        before, after: the statement, or its header.
-    """
-
-    function: str
-    outer: str
-    line: int
-    lines: tuple[int, int]
-    before: str
-    after: str
-    edit: Edit
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A statement, by where it hangs in the tree."""
-
-    function: str
-    outer: str
-    holder: ast.AST
-    field: str
-    index: int
-
-    @property
-    def node(self) -> Any:
-        return getattr(self.holder, self.field)[self.index]
-
-    def change(self, edit: Edit) -> Change:
-        node = self.node
-        before, inverse = _text(node), edit.swap()
-        after = _text(self.node)
-        inverse.swap()
-        line = node_line(node) if edit.holder is self.holder else getattr(edit.holder, "lineno", node_line(node))
-        return Change(self.function, self.outer, line, _lines(node), before, after, edit)
 
 
 def changes(tree: ast.Module) -> list[Change]:
@@ -117,10 +53,10 @@ def _tops(holder: ast.Module | ast.ClassDef, prefix: str) -> Iterator[Change]:
 
 def _block(holder: ast.AST, field: str, function: str, outer: str) -> Iterator[Change]:
     for index in range(len(getattr(holder, field, ()))):
-        yield from _statement(_Place(function, outer, holder, field, index))
+        yield from _statement(Place(function, outer, holder, field, index))
 
 
-def _statement(place: _Place) -> Iterator[Change]:
+def _statement(place: Place) -> Iterator[Change]:
     node = place.node
     if isinstance(node, _LEFT_OUT) or _is_prose_alone(node) or _is_for_types(node):
         return
@@ -134,7 +70,7 @@ def _statement(place: _Place) -> Iterator[Change]:
             yield from _block(node, field, place.function, place.outer)
 
 
-def _of_statement(place: _Place) -> Iterator[Edit]:
+def _of_statement(place: Place) -> Iterator[Edit]:
     node = place.node
 
     def instead(new: ast.stmt) -> Edit:
@@ -150,9 +86,8 @@ def _of_statement(place: _Place) -> Iterator[Edit]:
         if type(node.op) in _ARITHMETIC:
             yield Edit(node, "op", None, _ARITHMETIC[type(node.op)]())
         yield instead(ast.Assign(targets=[node.target], value=node.value, lineno=node.lineno))
-    elif isinstance(node, ast.Return | ast.AnnAssign) or _is_simple_assignment(node):
-        if node.value is not None and not _is_none(node.value):
-            yield Edit(node, "value", None, _none(node.value))
+    elif _is_value(node) and node.value is not None and not _is_none(node.value):
+        yield Edit(node, "value", None, _none(node.value))
 
 
 def _of_header(node: ast.AST) -> Iterator[Edit]:
@@ -174,7 +109,7 @@ def _within(holder: ast.AST, field: str, value: object, raising: bool) -> Iterat
         for kind, edits in _EXPRESSIONS.items():
             if isinstance(node, kind):
                 yield from edits(node, at)
-        if _is_condition(holder, field) and not _is_plain(node):
+        if _is_condition(holder, field) and isinstance(node, ast.expr) and not _is_plain(node):
             yield at(ast.UnaryOp(ast.Not(), node))
         if isinstance(node, ast.Call):
             yield from _of_arguments(node, raising)
@@ -248,19 +183,17 @@ _EXPRESSIONS: dict[type[ast.AST], Callable[[Any, _At], Iterator[Edit]]] = {
 
 
 def _of_arguments(node: ast.Call, raising: bool) -> Iterator[Edit]:  # noqa: FBT001
-    for index, argument in enumerate(node.args):
-        if _name_of(node) == "cast" and index == 0:
+    for index, argument in enumerate(node.args if _name_of(node) != "cast" else ()):
+        if isinstance(argument, ast.Starred) or _is_none(argument) or (raising and _is_words(argument)):
             continue
-        if not isinstance(argument, ast.Starred) and not _is_none(argument):
-            if not (raising and _is_words(argument)):
-                yield Edit(node, "args", index, _none(argument))
+        yield Edit(node, "args", index, _none(argument))
     for keyword in node.keywords:
         if keyword.arg is not None:
             yield Edit(node, "keywords", None, [other for other in node.keywords if other is not keyword])
 
 
 def _is_condition(holder: ast.AST, field: str) -> bool:
-    return field == "test" or field == "guard" or (isinstance(holder, ast.comprehension) and field == "ifs")
+    return field in {"test", "guard"} or (isinstance(holder, ast.comprehension) and field == "ifs")
 
 
 def _is_plain(node: ast.AST) -> bool:
@@ -281,9 +214,11 @@ def _is_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def _is_simple_assignment(node: ast.AST) -> bool:
-    """Whether None fits there; unpacking it would not even run."""
-    return isinstance(node, ast.Assign) and not any(isinstance(t, ast.Tuple | ast.List) for t in node.targets)
+def _is_value(node: ast.AST) -> bool:
+    """Whether it assigns or returns one, and None fits there: unpacking it would not even run."""
+    if isinstance(node, ast.Assign):
+        return not any(isinstance(target, ast.Tuple | ast.List) for target in node.targets)
+    return isinstance(node, ast.Return | ast.AnnAssign)
 
 
 def _is_none(node: ast.AST) -> bool:
@@ -301,31 +236,3 @@ def _awaited(node: ast.expr) -> ast.expr:
 
 def _name_of(node: ast.AST) -> str | None:
     return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
-
-
-def node_line(node: ast.AST) -> int:
-    """Its first line; that of a `case` is its pattern's."""
-    return int(node.pattern.lineno if isinstance(node, ast.match_case) else getattr(node, "lineno", 0))
-
-
-def _lines(node: ast.AST) -> tuple[int, int]:
-    first = node_line(node)
-    header = [
-        getattr(inner, "end_lineno", None) or first
-        for field, value in ast.iter_fields(node)
-        if field not in BLOCKS
-        for inner in (value if isinstance(value, list) else [value])
-    ]
-    simple = not any(isinstance(getattr(node, field, None), list) for field in BLOCKS)
-    return first, int(node.end_lineno) if simple else max([first, *header])  # type: ignore[attr-defined]
-
-
-def _text(node: ast.AST) -> str:
-    """The statement as it would be written; of one that holds others its header."""
-    blocks = [field for field in BLOCKS if isinstance(getattr(node, field, None), list)]
-    if not blocks:
-        return ast.unparse(node)
-    header = copy.copy(node)
-    for field in blocks:
-        setattr(header, field, [])
-    return ast.unparse(header).strip().split("\n")[0]

@@ -80,7 +80,9 @@ def measured(
     whole = Reach()
     for pid, kept in children:
         if os.waitpid(pid, 0)[1] != 0:
-            raise RuntimeError(f"the tests could not be run with coverage: {kept.read_text(encoding='utf-8')}")
+            raise RuntimeError(
+                f"the tests could not be run with coverage: {kept.read_text(encoding='utf-8')}"
+            )
         whole.add(pickle.loads(kept.read_bytes()))  # noqa: S301 - our own child wrote it
     return whole
 

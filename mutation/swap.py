@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from types import CodeType, FunctionType
 
 Live = dict[tuple[str, str, int], list[FunctionType]]
-_Cached = functools._lru_cache_wrapper  # noqa: SLF001 - it has no public name
+_Cached = functools._lru_cache_wrapper
 
 
 class NotPlacedError(Exception):
@@ -59,7 +59,9 @@ def place(tree: ast.Module, file: str, outer: str, functions: Live) -> int:
             else:
                 whole = _with_names(tree, code, function.__code__.co_freevars)
                 function.__code__ = next(
-                    other for other in _codes(compile(whole, file, "exec"), outer) if _key(other) == _key(code)
+                    other
+                    for other in _codes(compile(whole, file, "exec"), outer)
+                    if _key(other) == _key(code)
                 )
                 placed += 1
     if not placed:

@@ -1,5 +1,6 @@
-"""Each change on trial: in a forked child of one pytest the code of one function is exchanged, and the tests
-that run it are run, until one fails.
+"""Each change on trial: a forked child of one pytest exchanges a function's code and runs its tests.
+
+It ends at the first test that fails; the tests are those that run a line of the changed statement.
 
     killed    │ a test failed
     time      │ a test took more CPU than ten of its own times and a second, or the child did not end
@@ -22,7 +23,6 @@ import shutil
 import signal
 import struct
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,35 +30,17 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from mutation.operators import Change, changes
+from mutation.children import Children, Mutant
+from mutation.operators import changes
 from mutation.reach import Reach, measured, quiet
-from mutation.swap import Live, NotPlacedError, caches, live, place
+from mutation.swap import NotPlacedError, caches, live, place
 
-KILLED, TIME, SURVIVED, UNREACHED, UNPLACED = "killed", "time", "survived", "unreached", "unplaced"
-_ENDS = {0: SURVIVED, 1: KILLED, 3: UNPLACED}
 EXAMPLES = 20
 """Hypothesis' examples of a test at most: each test is run for many a change."""
 _CPU_S, _CPU_TIMES, _WALL_S = 1.0, 10.0, 20.0
 _MEMORY_B = 2 << 30
 _RANK_S = 0.05
 """A test that killed before in the same function goes first, unless it is slower than this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """A change and its module."""
-
-    module: str
-    file: str
-    tree: ast.Module
-    change: Change
-
-
-@dataclass(slots=True)
-class _Child:
-    mutant: Mutant
-    slot: int
-    until: float
 
 
 @dataclass
@@ -104,7 +86,7 @@ class Trial:
         files = {str(path) for path in self.modules.values()}
         self._functions, self._caches = live(files), caches(files)
         self._items = session.items
-        session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # noqa: SLF001
+        session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
         self.say(f"{len(session.items):,} tests: which lines they run")
         self.reach = measured(session.items, sorted(files), self.jobs, self.folder, self._fresh)
         for number in sorted(self.reach.failed):
@@ -113,7 +95,7 @@ class Trial:
         self._notes = mmap.mmap(-1, 4 * self.jobs)
         gc.collect()
         gc.freeze()
-        _Many(self).run(mutants)
+        Children(self, self.jobs, self.told).run(mutants)
         return True
 
     def _fresh(self) -> None:
@@ -156,7 +138,7 @@ class Trial:
             mine = self.folder / f"tmp{slot}"
             shutil.rmtree(mine, ignore_errors=True)
             mine.mkdir()
-            config._tmp_path_factory._basetemp = mine  # type: ignore[attr-defined]  # noqa: SLF001
+            config._tmp_path_factory._basetemp = mine  # type: ignore[attr-defined]
             self._run(tests, slot)
             code = 0
         except BaseException:  # noqa: BLE001 - a forked child must not go on as its parent
@@ -174,7 +156,9 @@ class Trial:
 
     @staticmethod
     def _limit() -> None:
-        pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+        pages = (
+            int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+        )
         most = pages * resource.getpagesize() + _MEMORY_B
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -205,71 +189,18 @@ class _Executioner:
             os._exit(1)
 
 
-class _Many:
-    """The children that run now."""
-
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
-        self._running: dict[int, _Child] = {}
-        self._free = list(range(trial.jobs))
-        self._done = 0
-        self._all = 0
-
-    def run(self, mutants: Sequence[Mutant]) -> None:
-        """Try them all."""
-        self._all = len(mutants)
-        try:
-            for mutant in mutants:
-                tests = self._trial.tests(mutant)
-                if not tests:
-                    self._tell(mutant, UNREACHED)
-                    continue
-                while not self._free:
-                    self._wait()
-                self._start(mutant, tests)
-            while self._running:
-                self._wait()
-        finally:
-            for pid in self._running:
-                os.killpg(pid, signal.SIGKILL)
-
-    def _start(self, mutant: Mutant, tests: Sequence[int]) -> None:
-        slot = self._free.pop()
-        pid = os.fork()
-        if pid == 0:
-            self._trial.child(mutant, tests, slot)
-        self._running[pid] = _Child(mutant, slot, time.monotonic() + self._trial.wall_s(tests))
-
-    def _wait(self) -> None:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid:
-            self._ended(pid, status)
-            return
-        for running, child in self._running.items():
-            if time.monotonic() > child.until:
-                os.killpg(running, signal.SIGKILL)
-        time.sleep(0.002)
-
-    def _ended(self, pid: int, status: int) -> None:
-        child = self._running.pop(pid)
-        self._free.append(child.slot)
-        if os.WIFSIGNALED(status):
-            overdue = os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGKILL)
-            end = TIME if overdue else KILLED
-        else:
-            end = _ENDS.get(os.WEXITSTATUS(status), KILLED)
-        if end == KILLED:
-            self._trial.note(child.mutant, child.slot)
-        self._tell(child.mutant, end)
-
-    def _tell(self, mutant: Mutant, end: str) -> None:
-        self._done += 1
-        self._trial.told(mutant, end, self._done, self._all)
-
-
 def run(trial: Trial, tests: Sequence[str], root: Path) -> int:
     """Collect these tests and try the changes; pytest's exit code."""
-    quietly = ["-qq", "--no-header", "--assert=plain", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
+    quietly = [
+        "-qq",
+        "--no-header",
+        "--assert=plain",
+        "-s",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:faulthandler",
+    ]
     return int(
         pytest.main(
             [*quietly, f"--rootdir={root}", "-m", "not engine and not ollama", *tests],
