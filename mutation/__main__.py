@@ -77,14 +77,15 @@ def _chosen(told: argparse.Namespace) -> Callable[[Sequence[Mutant]], Sequence[M
 
 
 def _progress(ledger: Ledger) -> Callable[[Mutant, str, int, int], None]:
-    began = shown = 0.0
+    began, shown = 0.0, 0.0
 
     def told(mutant: Mutant, end: str, done: int, everything: int) -> None:
         nonlocal began, shown
         ledger.add(mutant, end)
         now = time.monotonic()
-        began = began or now
-        if now - shown >= _PROGRESS_S:
+        if done == 1:
+            began = shown = now
+        elif now - shown >= _PROGRESS_S:
             shown = now
             rate, alive = done / (now - began), len(ledger.alive)
             _say(f"{done:,} of {everything:,}, {alive:,} alive, {rate:.1f} a second, {mutant.module}")

@@ -254,12 +254,14 @@ def test_json_and_exit_code() -> None:
     assert (told["schema"], told["failures"], told["warnings"]) == (paper.SCHEMA, 2, 1)
     assert told["findings"][1] == {"check": "bb", "level": "warn", "text": "hm", "remedy": "do x"}
     assert (paper.exit_code(SOME), paper.exit_code(SOME[:2])) == (1, 0)
+    assert paper.exit_code([one for one in SOME if one.level is SOME[-1].level][:1]) == 1
 
 
 def test_words_from_elsewhere_are_tame() -> None:
     assert foreign(" a\x1b[2Jb\n") == "a�[2Jb"
     assert len(foreign("x" * 1000)) == WORDS_MAX + 1
     assert listed(map(str, range(9))) == "0, 1, 2, 3, 4, 5 and 3 more"
+    assert listed(map(str, range(7))) == "0, 1, 2, 3, 4, 5 and 1 more"
     assert place("https://h:1/p?key=s3cret#x") == "https://h:1/p"
     hostile = ollama("0.24.0\x1b[2J", models=("m\n\x07",))
     text = paper.text(upstreams.judged(hostile))
