@@ -729,3 +729,32 @@ def test_any_order_of_events_gives_at_most_one_end_and_nothing_after_it(make_req
     assert not TERMINAL.intersection(seen[:-1])
     assert seen.count("relay.response.begin") <= 1
     assert TERMINAL.isdisjoint(seen) or seen[-1] == ("relay.response.end" if wanted else "relay.response")
+
+
+def test_tokens_are_what_the_upstream_said_or_the_lines_of_an_inference_and_else_none(make_request):
+    def tokens(path: str, *lines: bytes) -> int:
+        life = Life(make_request, path=path)
+        life.begin()
+        life.exchange.data(b"".join(lines), 100.0)
+        return life.exchange.tokens
+
+    assert tokens("/api/chat", b'{"a":1}\n', b'{"a":2}\n') == 2
+    assert tokens("/api/chat", b'{"a":1}\n', b'{"done":true,"eval_count":7}\n') == 7
+    assert tokens("/api/tags", b'{"a":1}\n', b'{"a":2}\n') == 0
+
+
+def test_a_head_is_a_sign_of_life_of_the_upstream(make_request):
+    life = Life(make_request, timeout_s=30.0)
+    life.exchange.start(100.0)
+    life.exchange.head(200, NDJSON, 125.0)
+    assert short(life.exchange.advance(131.0)) == []
+    life.exchange.advance(140.0)
+    assert not life.exchange.ended
+    life.exchange.advance(155.0)
+    assert life.exchange.ended
+
+
+def test_how_long_a_silence_means_that_a_peer_is_gone_follows_from_the_owners_keepalives(make_request):
+    manner = Manner(keepalive_s=1.0)
+    assert manner.gone_s != limits.GONE_S
+    assert Life(make_request, manner).exchange._hearing.gone_s == manner.gone_s
