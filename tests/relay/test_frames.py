@@ -526,3 +526,17 @@ def test_a_part_knows_the_size_of_its_message():
 @pytest.mark.parametrize("word", [{"a": 1}, ["yes"], 1.0, None, [True]])
 def test_a_stream_that_is_asked_for_by_no_word_is_not_wanted(word):
     assert events.stream_mode({"stream": word}) == events.StreamMode(wanted=False, lines=False)
+
+
+def test_chunks_are_asked_for_by_their_own_name_if_they_have_one():
+    assert strict(frames.upload_missing("i", None, [0])) == {
+        "event": "http.upload.missing",
+        "id": "i",
+        "missing": [0],
+    }
+    assert strict(frames.upload_missing("i", 7, [1]))["upload_id"] == 7
+
+
+def test_a_refusal_without_stream_has_no_body():
+    said = strict(frames.refusal("i", bad_request("x"), events.StreamMode(wanted=False, lines=False)))
+    assert (said["body_b64"], said["json"]) == (None, None)

@@ -599,3 +599,14 @@ def test_timeout_ms_null_is_the_default_as_null_is_in_every_other_field():
     policy = Policy({"ollama": Origin.parse("http://127.0.0.1:8080")})
     request = policy.judge({"path": "/api/tags", "timeout_ms": None}, StreamMode(wanted=False, lines=False))
     assert request.timeout_s == limits.TIMEOUT_MS / 1000
+
+
+def test_the_only_target_under_another_name_is_asked_for_the_path_that_was_meant() -> None:
+    policy = Policy(targets={"llm": Origin.parse("http://h:1")})
+    assert judge(policy, service="ollama", path="/api/tags").url == "http://h:1/api/tags"
+    assert judge(policy, service="ollama").url == "http://h:1/"
+
+
+def test_no_batch_at_all_may_be_asked() -> None:
+    assert judge(path="/", batch_ms=0).batch_ms == 0
+    assert judge(path="/", batch_ms=limits.BATCH_MS).batch_ms == limits.BATCH_MS
