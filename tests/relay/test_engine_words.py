@@ -103,3 +103,9 @@ def test_a_repeated_request_is_answered_to_who_repeats_it() -> None:
     again = desk.ask()
     assert "begin" in short(again)
     assert places(again) == {ADDRESS}
+
+
+def test_a_note_tells_how_a_request_ended() -> None:
+    desk = Desk()
+    desk.ask()
+    assert Note("end", {"tag": 1, "code": "cancelled"}) in desk.say("relay.cancel", id="i")

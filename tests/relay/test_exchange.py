@@ -758,3 +758,27 @@ def test_how_long_a_silence_means_that_a_peer_is_gone_follows_from_the_owners_ke
     manner = Manner(keepalive_s=1.0)
     assert manner.gone_s != limits.GONE_S
     assert Life(make_request, manner).exchange._hearing.gone_s == manner.gone_s
+
+
+def test_what_the_owners_limit_is_stands_in_the_word_that_a_body_is_cut(make_request):
+    life = Life(make_request, Manner(max_body_b=100), stream=SINGLE)
+    life.begin()
+    (answer,) = frames_of(life.exchange.data(b"x" * 101, 100.0))
+    assert "cut at 100 bytes" in answer["error"]
+
+
+def test_a_word_that_all_was_heard_lets_a_held_upstream_go_on(make_request):
+    for word in ("reached", "heard"):
+        life = Life(make_request, timeout_s=30.0)
+        life.begin()
+        life.exchange.acknowledged(1, 100.0)
+        for number in range(60):
+            life.exchange.data(b'{"response":"' + b"x" * 60_000 + b'"}\n', 100.0 + number / 1000)
+        assert life.exchange.holding
+        if word == "reached":
+            life.exchange.reached(60, 125.0)
+        else:
+            life.exchange.heard(125.0, moved=True)
+        assert not life.exchange.holding
+        life.exchange.acknowledged(life.exchange._number, 126.0)
+        assert life.exchange._patience.deadline(queued=False) == pytest.approx(155.0, abs=0.5), word
