@@ -114,6 +114,8 @@ def test_who_may_come_in(door: Door, level: str, text: str) -> None:
     [told] = [one for one in examine(Facts(FILE, door=door)) if one.check == "peers"]
     assert told.level.value == level
     assert text in told.text
+    assert ("RELAY_ALLOW_PEERS" in told.remedy) is (level == "warn")
+    assert "address" not in {one.check for one in examine(Facts(FILE, door=door))}
 
 
 # -- the network and the clock -----------------------------------------------------------------------------
@@ -223,6 +225,13 @@ def test_a_target(one: Target, level: str, text: str, remedy: str) -> None:
     assert told.text.startswith(f"ollama ({one.origin}) ")
     assert remedy in told.remedy
     assert bool(told.remedy) is (level != "ok")
+
+
+def test_a_farm_that_says_little_is_told_of_in_few_words() -> None:
+    starting = target(health=Said(503, FARM | {"status": "starting"}))
+    ready = target(health=Said(200, FARM | {"models": []}))
+    said = [upstreams.judged(one)[0].text.partition(") ")[2] for one in (starting, ready)]
+    assert said == ["is a farm that is starting", "is a farm, ready"]
 
 
 @pytest.mark.parametrize(

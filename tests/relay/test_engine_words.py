@@ -109,3 +109,10 @@ def test_a_note_tells_how_a_request_ended() -> None:
     desk = Desk()
     desk.ask()
     assert Note("end", {"tag": 1, "code": "cancelled"}) in desk.say("relay.cancel", id="i")
+
+
+def test_a_worker_that_ends_without_a_result_is_told_in_words() -> None:
+    desk = Desk()
+    desk.ask()
+    frames = frames_of(desk.engine.closed(1, desk.now))
+    assert [frame["error"] for frame in frames] == ["the worker ended without a result"]

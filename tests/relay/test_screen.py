@@ -223,3 +223,25 @@ def test_a_pace_is_of_at_least_the_last_seconds_whatever_lies_between() -> None:
     seen(0, 100.0)
     assert seen(10, 101.0).seen.lines == 10
     assert seen(30, 110.0).rate == pytest.approx(20 / 9)
+
+
+def test_news_get_the_last_line_that_is_left() -> None:
+    whole = draw(facts(rows=[], news=[]), 90, 50)
+    for more, news in ((1, []), (2, ["", "last"]), (3, ["", "first", "last"])):
+        lines = draw(facts(rows=[], news=["first", "last"]), 90, len(whole) + more)
+        assert lines == [*whole, *news], more
+
+
+@pytest.mark.parametrize(("width", "rows"), [(19, 1), (20, 4), (21, 4)])
+def test_an_address_is_broken_where_there_is_room_for_a_part_of_it(width: int, rows: int) -> None:
+    lines = draw(Facts(ADDRESS, "1", 0.0, 4), width, 30)
+    assert len([line for line in lines if line.rstrip("…") and line.rstrip("…") in ADDRESS]) == rows
+
+
+@pytest.mark.parametrize(("width", "shown"), [(63, False), (64, True)])
+def test_a_column_is_shown_from_its_width_on(width: int, shown: bool) -> None:
+    assert any("path" in line for line in draw(facts(), width, 30)) is shown
+
+
+def test_a_size_is_exact_in_its_unit() -> None:
+    assert [size(one) for one in (1e3, 1e6, 1e9)] == ["1.0 kB", "1.0 MB", "1.0 GB"]
