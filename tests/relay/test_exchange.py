@@ -782,3 +782,20 @@ def test_a_word_that_all_was_heard_lets_a_held_upstream_go_on(make_request):
         assert not life.exchange.holding
         life.exchange.acknowledged(life.exchange._number, 126.0)
         assert life.exchange._patience.deadline(queued=False) == pytest.approx(155.0, abs=0.5), word
+
+
+def test_a_stream_whose_head_was_cut_needs_its_end_mark_as_well(make_request):
+    life = Life(make_request, path="/api/chat")
+    life.begin(headers={})
+    life.exchange.data(b"half", 100.0)
+    assert frames_of(life.exchange.eof(101.0))[-1]["code"] == "upstream_broke"
+
+
+def test_who_says_that_it_has_the_last_line_gets_the_next_one_at_once(make_request):
+    life = Life(make_request)
+    life.begin()
+    life.exchange.acknowledged(1, 100.0)
+    assert short(life.exchange.data(b"one\n", 100.0)) == [["one"]]
+    assert life.exchange.data(b"two\n", 100.0) == []
+    assert life.exchange.reached(0, 100.001) == []
+    assert short(life.exchange.reached(1, 100.001)) == [["two"]]
