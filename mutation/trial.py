@@ -52,7 +52,12 @@ class Trial:
         chosen: which of all mutants are tried.
         jobs: children at a time.
         folder: for what has to lie somewhere meanwhile.
-        told: called with each mutant and how it ended.
+        told: called with each mutant, how it ended, how many are done and how many there are.
+        say: called with what a person should know meanwhile.
+        unchanged: run the same tests and exchange nothing: what is killed then, the tests' order kills.
+
+    Attributes:
+        reach: which tests run which line, once it was measured.
     """
 
     modules: Mapping[str, Path]
@@ -61,6 +66,7 @@ class Trial:
     folder: Path
     told: Callable[[Mutant, str, int, int], None]
     say: Callable[[str], None] = lambda _: None
+    unchanged: bool = False
     reach: Reach = field(default_factory=Reach)
 
     @pytest.hookimpl(tryfirst=True)
@@ -127,10 +133,7 @@ class Trial:
             quiet()
             struct.pack_into("i", self._notes, 4 * slot, -1)
             self._fresh()
-            mutant.change.edit.swap()
-            try:
-                place(mutant.tree, mutant.file, mutant.change.outer, self._functions)
-            except NotPlacedError:
+            if not self.unchanged and not self._place(mutant):
                 os._exit(3)
             self._limit()
             config = self._items[0].config
@@ -145,6 +148,13 @@ class Trial:
             code = 1
         finally:
             os._exit(code)
+
+    def _place(self, mutant: Mutant) -> bool:
+        mutant.change.edit.swap()
+        try:
+            return place(mutant.tree, mutant.file, mutant.change.outer, self._functions) > 0
+        except NotPlacedError:
+            return False
 
     def _run(self, tests: Sequence[int], slot: int) -> None:
         for at, number in enumerate(tests):

@@ -313,20 +313,31 @@ trial = Trial(
     folder=here,
     told=lambda one, end, *_: found.update({f"{one.change.function}: {one.change.after}": end}),
     say=said.append,
+    unchanged=len(sys.argv) > 2,
 )
 code = run(trial, [str(here / "test_planted.py")], here)
 print(json.dumps([code, found, said]))
 """
 
 
-def test_changes_end_as_they_must(tmp_path: Path) -> None:
+def tried(folder: Path, *more: str) -> tuple[dict[str, str], list[str]]:
+    """How each change to the planted module ended, and what was said."""
     for name, text in PLANTED.items():
-        (tmp_path / name).write_text(textwrap.dedent(text))
-    done = subprocess.run(
-        [sys.executable, "-c", TRY, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+        (folder / name).write_text(textwrap.dedent(text))
+    words = [sys.executable, "-c", TRY, str(folder), *more]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
     code, found, said = json.loads(done.stdout.splitlines()[-1])
     assert code == 0, done.stderr
+    return found, said
+
+
+def test_if_nothing_is_exchanged_nothing_is_killed(tmp_path: Path) -> None:
+    found, _ = tried(tmp_path, "unchanged")
+    assert {*found.values()} == {SURVIVED, UNREACHED}
+
+
+def test_changes_end_as_they_must(tmp_path: Path) -> None:
+    found, said = tried(tmp_path)
     assert found == {
         "bounded: return None": KILLED,
         "bounded: return x": KILLED,
