@@ -5,7 +5,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PAGE := $(PYTHON) scripts/prepare.py node site "what the page is made of" "the page in the browser is left out"
 
-.PHONY: demo test core check simulate bench bench-proxies bench-lossy bench-many bench-page fuzz pins proto clean
+.PHONY: demo test core check simulate bench bench-proxies bench-lossy bench-many bench-page fuzz mutants pins proto clean
 
 ## The main job, on this machine alone: dev node, farm, relay, and a peer that asks. ONCE=1 ends by itself;
 ## TARGET=http://127.0.0.1:11434 serves an Ollama that runs already instead of the embedded model.
@@ -49,6 +49,11 @@ bench-many: .venv/run
 ## A million strange inputs for each reader of strangers' bytes; ARGS="--seed 2".
 fuzz: .venv/run
 	@$(BIN)/python -m fuzzing $(ARGS)
+
+## Every small change to the pure floors, about 18,000: whether a test notices; half an hour on two cores.
+## ARGS="relay.batcher wire.*" for some modules, ARGS="--sample 50" for a look, ARGS=--again for what survived.
+mutants: .venv/test
+	@$(BIN)/python -m mutation $(ARGS)
 
 ## What the page costs: weight, time until it can be used, CPU of a stream that is drawn. Needs Chromium.
 bench-page: .venv/test page

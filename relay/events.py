@@ -129,7 +129,7 @@ def read(data: str | bytes) -> Event:
         raise NotAnEvent("reflected")  # an answer of ours: a node may hand us our own words as a peer's
     ts_peer, req = raw.get("ts_peer"), raw.get("req")
     part = _part(str(name), raw, len(data)) if kind == "upload" else Part()
-    identifier, fault = _identifier(raw.get("id") if part.upload is None else raw.get("id", part.upload))
+    identifier, fault = _identifier(raw.get("id", part.upload))
     have, seq = raw.get("have"), raw.get("seq")
     return Event(
         kind,

@@ -54,11 +54,16 @@ def test_file(module: str) -> Path | None:
     return None
 
 
+def pure_tests(modules: list[str]) -> list[str]:
+    """The test files of these modules and of the rooms that share theirs."""
+    tests = {path for module in modules if (path := test_file(module)) and path.exists()}
+    tests |= {path for pattern in SHARED for path in ROOT.glob(pattern)}
+    return [str(path) for path in sorted(tests)]
+
+
 def main() -> int:
     """Run pytest; its exit code."""
     modules = pure_modules()
-    tests = {path for module in modules if (path := test_file(module)) and path.exists()}
-    tests |= {path for pattern in SHARED for path in ROOT.glob(pattern)}
     with tempfile.NamedTemporaryFile("w", suffix=".coveragerc") as config:
         files = "\n    ".join(f"*/{name.replace('.', '/')}.py" for name in modules)
         config.write(f"[run]\nbranch = true\ninclude =\n    {files}\n[report]\nfail_under = 100\n")
@@ -70,7 +75,7 @@ def main() -> int:
             f"--cov-config={config.name}",
         ]
         return pytest.main(
-            ["-q", "-m", "not engine and not ollama", *map(str, sorted(tests)), *cov, *sys.argv[1:]]
+            ["-q", "-m", "not engine and not ollama", *pure_tests(modules), *cov, *sys.argv[1:]]
         )
 
 

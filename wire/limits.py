@@ -150,7 +150,7 @@ MAX_BODY_B: Final = 2_097_152
 MAX_BODY_LIMIT_B: Final = 2_900_000
 """RELAY_MAX_BODY_B: the contract's default, and what still fits one DM as base64."""
 JSON_VALUES_MAX: Final = 500_000
-JSON_MEMBERS_MAX: Final = 50_000
+JSON_MEMBERS_MAX: Final = 120_000
 """Of one JSON text: the longest `context` of a model, or vectors, are some 100,000 numbers."""
 READS_PER_S: Final = 1500.0
 """Of all streams' upstreams together: what takes about a third of a core."""

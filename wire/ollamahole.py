@@ -14,4 +14,4 @@ def is_old(version: str) -> bool:
     """Whether that version is known to be unsafe; builds that do not know their version are not."""
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
     numbers = tuple(map(int, found.groups())) if found else ()
-    return (0, 0, 0) < numbers < SAFE_VERSION if numbers else False
+    return (0, 0, 0) < numbers < SAFE_VERSION  # no numbers are less than any

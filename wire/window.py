@@ -65,7 +65,7 @@ class Window(Generic[_Owner, _Item, _Value]):
         share = max(1, self._most * 3 // 4 // len(self._items))
         heaviest = sorted(self._items, key=lambda owner: len(self._items[owner]), reverse=True)
         for owner in heaviest:
-            while len(self._values) > target and len(self._items.get(owner, ())) > share:
+            while len(self._values) > target and len(self._items[owner]) > share:
                 self._drop(owner, next(iter(self._items[owner])))
         while len(self._values) > self._most:  # as many owners as entries: the oldest of all
             self._drop(*next(iter(self._values)))

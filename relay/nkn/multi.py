@@ -129,7 +129,7 @@ class Routes:
         elif not parts and ORIGINAL in indices:
             ways.append((ORIGINAL, ORIGINAL))
         # None left means that the parts which know the way are down; any way is better then.
-        return ways or [(index, ORIGINAL if index < 0 or not parts else index) for index in indices]
+        return ways or [(index, ORIGINAL) for index in indices]
 
 
 @dataclass(slots=True)

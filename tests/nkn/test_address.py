@@ -64,6 +64,7 @@ def test_the_id_hashes_the_address_as_it_is_written():
 
 def test_without_identifier_the_address_is_the_key():
     assert address.join("", KEY) == KEY
+    assert address.join("bob", KEY) == f"bob.{KEY}"
 
 
 @given(NAMES, st.integers(0, 10_000))
@@ -95,3 +96,9 @@ def test_the_address_is_the_same_after_splitting_and_adding_for_prefixes_nobody_
     # An acknowledgement goes to prefix + rest: it must be where the message came from.
     index, rest = address.split_prefix(f"{name}.{KEY}")
     assert (rest if index is None else address.add_prefix(rest, index)) == f"{name}.{KEY}"
+
+
+@pytest.mark.parametrize("number", [0xD800, 0xDC00, 0xDFFF])
+def test_half_a_character_is_no_part_of_an_address(number):
+    with pytest.raises(AddressError, match="not text that can be encoded"):
+        address.normalise(f"a{chr(number)}.{KEY}")

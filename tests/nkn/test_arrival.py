@@ -99,3 +99,12 @@ def test_sessions_and_types_to_come_are_dropped_under_their_own_name(kind):
 def test_nothing_a_node_hands_us_makes_it_raise(src, body, accept):
     arrival, counts = opened(src, body, accept_unencrypted=accept)
     assert (arrival is None) == (sum(counts.values()) == 1)
+
+
+def test_each_dropped_message_counts():
+    counts = Counter()
+    opener = Opener(BOB, counts, accept_unencrypted=False)
+    bad = [seal.plain(payload.message("x", ID).encode()), b"\xff", sealed(payload.Payload(3, ID, b"s"))]
+    for body in bad * 2:
+        assert opener.open(0, Inbound(SRC, body)) is None
+    assert counts == {"unsealed_dropped": 2, "undecipherable_dropped": 2, "sessions_dropped": 2}

@@ -50,7 +50,8 @@ class Node:
     def register(self, identity, addr, *, tls=False):
         session = self.connect(tls=tls)
         steps = self.core.text(session, claim(session, identity, addr))
-        assert json.loads(steps[0].text)["Error"] == 0
+        assert (json.loads(steps[0].text)["Action"], json.loads(steps[0].text)["Error"]) == ("setClient", 0)
+        assert {step.session for step in steps} == {session}
         return session
 
     def send(self, session, frame):
@@ -184,6 +185,7 @@ def test_garbage_and_other_actions_are_answered(node):
     answer, report = node.core.text(session, "garbage")
     assert json.loads(answer.text)["Error"] == control.ILLEGAL_FORMAT
     assert report == Report("refused a text frame that is no request (socket 1, not registered)")
+    assert answer.session is session
     assert json.loads(only(node.core.text(session, '{"Action":"getsessioncount"}')).text)["Result"] == 1
 
 
@@ -208,7 +210,9 @@ def test_an_address_of_another_node_is_sent_there(ring):
     low, high = Node(ring, 0x00), Node(ring, 0x80)
     addr = next(a for a in (f"{n}.{A}" for n in itertools.count()) if address.client_id(a)[0] >= 0x80)
     session = low.connect()
-    told = json.loads(only(low.core.text(session, claim(session, ALICE, addr))).text)
+    step = only(low.core.text(session, claim(session, ALICE, addr)))
+    told = json.loads(step.text)
+    assert step.session is session
     assert (told["Action"], told["Error"]) == ("setClient", control.WRONG_NODE)
     assert told["Result"] == high.place.described(tls=False)
     assert session.address == ""
@@ -534,3 +538,37 @@ def test_on_an_empty_ring_nothing_is_routed(node):
     assert json.loads(node.core.text(again, claim(again, ALICE, A))[0].text)["Error"] == 0
     assert node.core.rehome() == []
     assert len(node.core.push(node.core.registry.registered())) == 2
+
+
+def test_whatever_happens_twice_counts_twice(node):
+    alice, bob = node.register(ALICE, A), node.register(BOB, B)
+    garbage = node.connect()
+    for _ in range(2):
+        node.core.text(garbage, "garbage")
+        node.core.text(garbage, claim(garbage, ALICE, A, Signature="00" * 64))
+        node.core.binary(alice, b"\xff")
+        node.core.push([bob])
+        node.send(alice, outbound(node))
+        node.send(alice, outbound(node, [f"nobody.{B}"]))
+        node.send(alice, outbound(node, [f"later.{B}"], hold=60))
+    node.core.renew(Faults(wrong_node=2))
+    for _ in range(2):
+        node.core.text(garbage, claim(garbage, ALICE, A))
+    assert dict(node.core.counts) == {
+        "registered": 2,
+        "held_delivered": 0,
+        "text_refused": 2,
+        f"refused_{control.BAD_SIGNATURE}": 2,
+        "wrong_node_pushes": 2,
+        "wrong_node_answers": 2,
+        "frames": 8,
+        "routed": 2,
+        "receipts_asked": 2,
+        "nobody_there": 2,
+        "held": 2,
+        "held_evicted": 0,
+        "dropped_unreadable": 2,
+    }
+    later = node.register(BOB, f"later.{B}")
+    assert later.name
+    assert node.core.counts["held_delivered"] == 2

@@ -258,3 +258,8 @@ def test_clocks_that_cannot_be(words, sentence):
     with pytest.raises(FaultsError) as raised:
         Times.parse(words)
     assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize("word", ["1", "true", "ON", "yes", "0", "False", "off", "no"])
+def test_a_switch_is_spelled_in_any_of_these_ways(word):
+    assert parse({"usurp": word}).usurp is (word.lower() in {"1", "true", "on", "yes"})

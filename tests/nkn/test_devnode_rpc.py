@@ -87,6 +87,14 @@ def test_methods_that_are_none(office, method):
 
 def test_state_blocks_names_and_topics(office):
     state = ask(office, "getnodestate", {})["result"]
+    assert state.keys() == {
+        "addr", "currTimeStamp", "height", "id", "jsonRpcPort", "proposalSubmitted", "protocolVersion",
+        "publicKey", "relayMessageCount", "syncState", "tlsJsonRpcPort", "tlsWebsocketPort", "uptime",
+        "version", "websocketPort",
+    }  # fmt: skip
+    idle = ("proposalSubmitted", "relayMessageCount", "tlsJsonRpcPort")
+    assert [state[name] for name in idle] == [0, 0, 0]
+    assert (state["addr"], state["version"]) == ("tcp://h:1", "devnode")
     assert (state["syncState"], state["publicKey"], state["tlsWebsocketPort"]) == (
         "PERSIST_FINISHED",
         "02" * 32,

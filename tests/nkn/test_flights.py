@@ -600,3 +600,26 @@ def test_extra_copies_have_a_bound_for_all_peers_together():
     trip.wait(1.0)
     trip.choose()
     assert trip.counts["copied"] == limits.EXTRA_COPIES + 1
+
+
+def test_each_peer_that_is_given_no_more_room_counts_and_so_does_each_that_is_given_up():
+    trip = Trip()
+    for number in range(limits.RESEND_UNPROVEN + 2):
+        trip.send(number)
+    assert trip.counts["resend_unproven"] == 2
+    trip.wait(100)
+    assert trip.counts["resend_given_up"] == limits.RESEND_UNPROVEN
+
+
+def test_first_attempts_that_are_missed_make_a_way_lossy_and_later_ones_do_not():
+    trip = Trip().prove(took=0.1)
+    for number in (1, 2):
+        trip.send(number, [0])
+    while not trip.left:
+        trip.wait(0.05)
+    paces = trip.flights._peers["bob"]
+    first = paces.loss
+    assert first > limits.LOSS_WEIGHT  # both of them
+    while len(trip.left) < 4:
+        trip.wait(0.05)
+    assert paces.loss < first

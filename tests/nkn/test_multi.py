@@ -248,3 +248,23 @@ def test_a_key_that_sends_many_messages_makes_nobody_elses_new_again(monkeypatch
     for number in range(1000):
         seen.arrive(b"greedy", number.to_bytes(8, "big"), 1.0)
     assert seen.arrive(b"small", b"id", 2.0)[1] is False
+
+
+def test_of_the_replies_kept_each_that_is_forgotten_makes_its_own_room(monkeypatch):
+    monkeypatch.setattr(limits, "SEEN_REPLIES_MAX_B", 10)
+    seen = Seen()
+    first, _ = seen.arrive(KEY, b"1", 0.0)
+    seen.arrive(KEY, b"2", 0.0)  # never replied to
+    second, _ = seen.arrive(KEY, b"3", 1.0)
+    seen.keep_reply(first, b"xxx")
+    seen.keep_reply(second, b"yyyyy")
+    third, _ = seen.arrive(KEY, b"4", limits.SEEN_TTL_S)  # the first two are forgotten
+    seen.keep_reply(third, b"zzzzzz")
+    assert third.reply is None
+    seen.keep_reply(third, b"zzzzz")
+    assert third.reply == b"zzzzz"
+
+
+def test_every_part_that_heard_a_peer_knows_it():
+    table = routes((0, 0), (2, 2))
+    assert [table.knows(PEER, index) for index in range(3)] == [True, False, True]

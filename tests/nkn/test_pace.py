@@ -301,3 +301,27 @@ def test_what_was_lost_is_forgotten_with_time_and_by_what_arrives():
     assert not paces.is_lossy(1.0 + limits.LOSS_HALF_S)
     assert paces.loss < loss / 2
     assert not paces.is_lossy(0.5)  # a clock that goes back changes nothing
+
+
+def test_what_was_lost_counts_half_after_its_half_life_whenever_that_is():
+    paces = known(0.1, 0.1)
+    paces.lost([0], 1000.0, 2)
+    loss = paces.loss
+    paces.is_lossy(1000.0 + limits.LOSS_HALF_S)
+    assert paces.loss == pytest.approx(loss / 2)
+    paces.is_lossy(1000.0 + 2 * limits.LOSS_HALF_S)
+    assert paces.loss == pytest.approx(loss / 4)
+
+
+def test_what_was_measured_is_believed_up_to_the_same_number_of_losses_each_time():
+    paces = Paces()
+    for _ in range(2):
+        paces.sample(0, 0.01, 1.0)
+        paces.lost([0], 1.0)
+        while paces.misses:
+            assert 0 in paces._paths
+            assert paces.misses < 8
+            paces.lost([0], 1.0)
+        assert paces._paths == {}
+    paces.lost([0], 1.0)
+    assert paces.misses == 1

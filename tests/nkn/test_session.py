@@ -146,7 +146,10 @@ def test_greeting_registers_unsigned_when_no_challenge_comes_in_time():
     one = session()
     assert one.due_at() == T0 + limits.CHALLENGE_WAIT_S
     assert one.advance(T0 + limits.CHALLENGE_WAIT_S - 0.01) == []
-    assert said(one.advance(T0 + limits.CHALLENGE_WAIT_S)) == {"Action": "setClient", "Addr": ADDRESS}
+    (step,) = one.advance(T0 + limits.CHALLENGE_WAIT_S)
+    assert said([step]) == {"Action": "setClient", "Addr": ADDRESS}
+    assert "alicé" in step.text
+    assert one.due_at() == T0 + limits.CHALLENGE_WAIT_S + limits.REGISTER_WAIT_S
     assert one.state is State.REGISTERING
     assert one.feed(ACCEPTED, T0 + 6) == [Ready()]
 
@@ -378,3 +381,18 @@ def test_an_address_that_is_more_or_less_than_host_and_port_is_no_node(addr):
 def test_any_json_is_a_node_or_none(raw):
     node = NodeInfo.parse(raw)
     assert node is None or (":" in node.addr and len(node.pubkey) in {0, 32})
+
+
+def test_before_its_websocket_stands_its_time_begins_with_itself():
+    one = NodeSession(ALICE, ADDRESS, RPC_KEY, lambda n: SALT[:n], T0)
+    assert one.due_at() == T0 + limits.CHALLENGE_WAIT_S
+
+
+@pytest.mark.parametrize(
+    ("rpc", "kept"), [("10.0.0.1:30003", "10.0.0.1:30003"), ("x", ""), (None, ""), (5, "")]
+)
+def test_a_node_without_rpc_is_a_node(rpc, kept):
+    raw = {"addr": "10.0.0.1:30002", "pubkey": NODE_KEY.hex(), "rpcAddr": rpc}
+    assert NodeInfo.parse(raw) == NodeInfo("10.0.0.1:30002", NODE_KEY, kept)
+    del raw["rpcAddr"]
+    assert NodeInfo.parse(raw) == NodeInfo("10.0.0.1:30002", NODE_KEY, "")

@@ -117,3 +117,39 @@ def test_how_old_waits_ended_is_forgotten_in_time(waiting, counts, monkeypatch):
     for identifier in (ID, OTHER_ID):
         waiting.answer(BOB, payload.ack(identifier))
     assert (counts["answers_unawaited"], counts["answers_repeated"]) == (1, 1)
+
+
+def test_who_waits_for_an_unsealed_answer_can_be_forgotten_too(waiting, counts):
+    got = []
+    waiting.expect([BOB], ID, got.append, sealed=False)
+    waiting.forget(BOB, ID)
+    assert len(waiting) == 0
+    waiting.answer(BOB, payload.reply("late", ID), sealed=False)
+    assert got == []
+    assert counts["answers_late"] == 1
+
+
+def test_every_answer_counts(waiting, counts):
+    for message_id in (ID, OTHER_ID):
+        waiting.expect([BOB, CAROL], message_id, lambda _: None)
+        waiting.answer(BOB, payload.ack(message_id))
+        waiting.answer(CAROL, payload.reply("x", message_id))
+        waiting.answer(MALLORY, payload.ack(message_id))
+    assert (counts["acknowledged"], counts["replied"], counts["answers_unawaited"]) == (2, 2, 2)
+
+
+def test_everyone_who_is_given_up_for_want_of_room_counts(waiting, counts, monkeypatch):
+    monkeypatch.setattr(limits, "WAITERS_MAX", 1)
+    waiting.expect([BOB, CAROL, MALLORY], ID, lambda _: None)
+    assert counts["waiters_dropped"] == 2
+
+
+def test_what_was_settled_longest_ago_is_forgotten_first(waiting, counts, monkeypatch):
+    monkeypatch.setattr(limits, "ANSWERED_RECENTLY_MAX", 2)
+    for key in (BOB, CAROL, MALLORY):
+        waiting.expect([key], ID, lambda _: None)
+        waiting.answer(key, payload.ack(ID))
+    waiting.answer(BOB, payload.ack(ID))
+    assert counts["answers_unawaited"] == 1
+    waiting.answer(MALLORY, payload.ack(ID))
+    assert counts["answers_repeated"] == 1

@@ -187,3 +187,36 @@ def test_a_keys_own_share_holds_however_many_others_have_one():
     assert admission.next() is None
     admission.release(1)
     assert admission.next() == 2
+
+
+@pytest.mark.parametrize(
+    ("queue", "waits", "scope"), [(2, (A, B), "queue"), (4, (A, A), "peer_queue"), (1, (B,), "queue")]
+)
+def test_who_finds_no_room_is_told_of_what_and_when_to_ask_again(queue, waits, scope):
+    admission = Admission(Shares(workers=1, per_peer=1, queue=queue))
+    assert admission.admit(0, A)
+    for tag, key in enumerate(waits, 1):
+        assert not admission.admit(tag, key)
+    with pytest.raises(PeerFault) as caught:
+        admission.admit(9, A)
+    fault = caught.value
+    assert (fault.code, fault.scope, fault.retry_after_ms) == ("busy", scope, limits.RETRY_AFTER_MS)
+
+
+def test_a_worker_that_is_free_again_counts_once():
+    admission = Admission(Shares(workers=4, per_peer=2, queue=8))
+    assert [admission.admit(tag, A) for tag in range(3)] == [True, True, False]
+    admission.release(0)
+    assert admission.next() == 2
+    assert not admission.admit(3, A)
+    admission.release(1)
+    assert admission.next() == 3
+    assert not admission.admit(4, A)
+    assert admission.next() is None
+
+
+def test_a_key_whose_share_was_raised_does_not_overtake_itself_either():
+    admission = Admission(Shares(workers=4, per_peer=3, queue=8))
+    assert admission.admit(1, A, Rights(running=1))
+    assert not admission.admit(2, A, Rights(running=1))
+    assert not admission.admit(3, A, Rights())

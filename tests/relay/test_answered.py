@@ -144,3 +144,17 @@ def test_the_order_of_headers_makes_no_other_request(make_request):
 def test_body_and_url_do_not_run_into_each_other(make_request):
     assert fingerprint(make_request(body=b"")) == fingerprint(make_request(body=None))
     assert fingerprint(make_request(body=b"')b")) != fingerprint(make_request(body=b"b"))
+
+
+def test_a_fingerprint_is_short_and_an_empty_body_is_no_body(make_request):
+    assert len(fingerprint(make_request())) == 16
+    assert fingerprint(make_request(body=None)) == fingerprint(make_request(body=b""))
+    assert fingerprint(make_request(body=None)) != fingerprint(make_request(body=b"XXXX"))
+
+
+def test_what_is_asked_too_late_is_counted():
+    counts: Counter[str] = Counter()
+    known = Answered(counts)
+    known.missing(SRC, A, [1, 2], 100.0)
+    known.missing(SRC, A, [1], 101.0)
+    assert counts["asked_too_late"] == 3

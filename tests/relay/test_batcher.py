@@ -181,3 +181,10 @@ def test_any_traffic_keeps_order_size_count_and_window(steps):
         take(batcher.advance(now))
     take(batcher.advance(now, flush=True))
     assert [item.name for item in out] == list(range(len(steps)))
+
+
+def test_the_first_frame_may_be_full_to_the_last_byte():
+    batcher: Batcher[Item] = Batcher()
+    assert batcher.advance(0.0) is None
+    batcher.feed(Item(1, limits.FRAME_TARGET_B - 1), 0.0)
+    assert batcher.feed(Item(2, 1), 0.0) is None

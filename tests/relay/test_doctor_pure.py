@@ -49,6 +49,7 @@ def test_all_is_well() -> None:
         (check, "ok")
         for check in ("settings", "env-file", "address", "peers", "seed", "clock", "target", "port")
     ]
+    assert told[2].text == "relay.ab"
     assert paper.text(told).endswith("\nall is well\n")
     assert paper.exit_code(told) == 0
 
@@ -59,9 +60,9 @@ def test_all_is_well() -> None:
 def test_each_mistake_by_its_key_and_where_to_mend_it() -> None:
     faults = [SettingsFault("RELAY_WORKERS", "must be 1"), SettingsFault("RELAY_QUEUE", "must be 2")]
     told = examine(Facts(FILE, faults, outside={"RELAY_QUEUE"}))[:2]
-    assert [(one.level, one.text) for one in told] == [
-        (Level.FAIL, "RELAY_WORKERS: must be 1"),
-        (Level.FAIL, "RELAY_QUEUE: must be 2"),
+    assert [(one.check, one.level, one.text) for one in told] == [
+        ("settings", Level.FAIL, "RELAY_WORKERS: must be 1"),
+        ("settings", Level.FAIL, "RELAY_QUEUE: must be 2"),
     ]
     assert told[0].remedy.startswith("mend it in .env")
     assert told[1].remedy.startswith("the environment sets it and wins over .env: unset RELAY_QUEUE")
@@ -70,6 +71,7 @@ def test_each_mistake_by_its_key_and_where_to_mend_it() -> None:
 def test_what_the_environment_sets_is_named() -> None:
     (first, *_) = examine(Facts(FILE, outside={"RELAY_QUEUE", "NKN_RPC_ADDR"}))
     assert first.text == "no mistake in the settings; the environment sets NKN_RPC_ADDR, RELAY_QUEUE"
+    assert examine(Facts(FILE))[0].text == "no mistake in the settings"
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,8 @@ def test_who_may_come_in(door: Door, level: str, text: str) -> None:
     [told] = [one for one in examine(Facts(FILE, door=door)) if one.check == "peers"]
     assert told.level.value == level
     assert text in told.text
+    assert ("RELAY_ALLOW_PEERS" in told.remedy) is (level == "warn")
+    assert "address" not in {one.check for one in examine(Facts(FILE, door=door))}
 
 
 # -- the network and the clock -----------------------------------------------------------------------------
@@ -122,12 +126,16 @@ def test_a_seed_that_fails_beside_one_that_works_is_a_warning() -> None:
     assert levels(told) == [("seed", "ok"), ("seed", "warn")]
     assert told[0].text == "http://a:30003 answers in 12 ms: node 1.2.3.4:30002"
     assert told[1].text == "https://b/api: Connection refused"
+    assert "asks the others" in told[1].remedy
+    assert levels(network.seeds([Way("http://c:1")])) == [("seed", "fail")], "it was not asked"
+    assert levels(network.seeds([Way("http://c:1", 5.0, trouble="it said nonsense")])) == [("seed", "fail")]
 
 
 def test_when_none_works_each_is_a_failure_unless_a_bridge_does() -> None:
     busy = replace(BAD, trouble="HTTP 429")
     told = network.seeds([BAD, busy])
     assert levels(told) == [("seed", "fail")] * 2
+    assert [one.text for one in told] == ["https://b/api: Connection refused", "https://b/api: HTTP 429"]
     assert "curl -m 3 https://b/api shows" in told[0].remedy
     assert "wait a minute" in told[1].remedy
     assert levels(network.seeds([BAD], [Way("ws://c:1", 3.0)])) == [("seed", "warn")]
@@ -137,6 +145,7 @@ def test_bridges() -> None:
     told = network.bridges([Way("ws://c:1", 3.4), Way("ws://d:1", trouble="no answer within 3 s")])
     assert levels(told) == [("bridge", "ok"), ("bridge", "warn")]
     assert told[0].text == "ws://c:1 takes connections after 3 ms"
+    assert told[1].text == "ws://d:1: no answer within 3 s"
     assert "NKN_BRIDGE_SEED_WS" in told[1].remedy
 
 
@@ -147,7 +156,13 @@ def test_bridges() -> None:
         ([None], "warn", "could not be compared"),
         ([0.4, -0.6], "ok", "agrees"),
         ([59.0], "ok", "agrees"),
+        ([60.0], "ok", "agrees"),
         ([61.0], "warn", "61 s ahead"),
+        ([120.0], "warn", "2 minutes ahead"),
+        ([7199.0], "warn", "120 minutes ahead"),
+        ([7200.0], "warn", "2 hours ahead"),
+        ([172_799.0], "warn", "48 hours ahead"),
+        ([172_800.0], "warn", "2 days ahead"),
         ([-200.0], "warn", "3 minutes behind"),
         ([-8000.0], "warn", "2 hours behind"),
         ([400_000.0], "warn", "5 days ahead"),
@@ -156,7 +171,7 @@ def test_bridges() -> None:
 )
 def test_the_clock(offsets: list[float | None], level: str, text: str) -> None:
     [told] = network.clock([replace(GOOD, ahead_s=offset) for offset in offsets])
-    assert told.level.value == level
+    assert (told.check, told.level.value) == ("clock", level)
     assert text in told.text
     assert bool(told.remedy) is (level == "warn")
 
@@ -186,7 +201,16 @@ def test_the_clock(offsets: list[float | None], level: str, text: str) -> None:
         (target(health=Said(500)), "warn", "answers HTTP 500", "its own log"),
         (target(version=Said(trouble="Connection refused")), "fail", "Connection refused", "ollama serve"),
         (target(), "fail", "no answer within 3 s", "ollama serve"),
-        (target(url="http://[::1]:8080"), "fail", "does not answer", "python -m farm --model MODEL"),
+        (
+            target(url="http://[::1]:8080"), "fail", "does not answer",
+            'python -m farm --model MODEL starts the farm; RELAY_TARGETS={"ollama":"http://127.0.0.1:11434"}',
+        ),
+        (
+            target(tags=Said(200, [1]), version=Said(200, {"version": "1.0.0"})),
+            "warn", "does not list", "curl",
+        ),
+        (target(health=Said(200, {name: FARM[name] for name in ("status", "slots", "backends")})),
+         "ok", "is a farm, ready", ""),
         (target(url="http://gpu:8080/x"), "fail", "(http://gpu:8080/x)", "http://gpu:8080/x/api/version"),
         (
             target(url="https://gpu", version=Said(trouble="[SSL: CERTIFICATE_VERIFY_FAILED]")),
@@ -198,8 +222,16 @@ def test_a_target(one: Target, level: str, text: str, remedy: str) -> None:
     [told] = upstreams.judged(one)
     assert (told.check, told.level.value) == ("target", level)
     assert text in told.text
+    assert told.text.startswith(f"ollama ({one.origin}) ")
     assert remedy in told.remedy
     assert bool(told.remedy) is (level != "ok")
+
+
+def test_a_farm_that_says_little_is_told_of_in_few_words() -> None:
+    starting = target(health=Said(503, FARM | {"status": "starting"}))
+    ready = target(health=Said(200, FARM | {"models": []}))
+    said = [upstreams.judged(one)[0].text.partition(") ")[2] for one in (starting, ready)]
+    assert said == ["is a farm that is starting", "is a farm, ready"]
 
 
 @pytest.mark.parametrize(
@@ -210,8 +242,12 @@ def test_a_target(one: Target, level: str, text: str, remedy: str) -> None:
 def test_versions_with_a_known_hole(version: str, unsafe: bool) -> None:
     told = upstreams.judged(ollama(version))[1:]
     assert levels(told) == ([("version", "warn")] if unsafe else [])
-    told = upstreams.judged(ollama(version, admin=True))[1:]
-    assert levels(told) == ([("version", "fail")] if unsafe else [])
+    worse = upstreams.judged(ollama(version, admin=True))[1:]
+    assert levels(worse) == ([("version", "fail")] if unsafe else [])
+    for one in (*told, *worse):
+        assert f"(http://127.0.0.1:11434) is {version}, which is unsafe" in one.text
+        assert ("RELAY_ALLOW_ADMIN" in one.text) is (one in worse)
+        assert "install.sh" in one.remedy
 
 
 def test_a_farm_tells_the_version_behind_it() -> None:
@@ -233,6 +269,7 @@ def test_the_port(port: Port, level: str, text: str) -> None:
     told = examine(Facts(FILE, port=port))[-1]
     assert (told.check, told.level.value) == ("port", level)
     assert text in told.text
+    assert ("another number" in told.remedy) is (level == "fail")
 
 
 # -- paper -------------------------------------------------------------------------------------------------
@@ -254,12 +291,14 @@ def test_json_and_exit_code() -> None:
     assert (told["schema"], told["failures"], told["warnings"]) == (paper.SCHEMA, 2, 1)
     assert told["findings"][1] == {"check": "bb", "level": "warn", "text": "hm", "remedy": "do x"}
     assert (paper.exit_code(SOME), paper.exit_code(SOME[:2])) == (1, 0)
+    assert paper.exit_code([one for one in SOME if one.level is SOME[-1].level][:1]) == 1
 
 
 def test_words_from_elsewhere_are_tame() -> None:
     assert foreign(" a\x1b[2Jb\n") == "a�[2Jb"
     assert len(foreign("x" * 1000)) == WORDS_MAX + 1
     assert listed(map(str, range(9))) == "0, 1, 2, 3, 4, 5 and 3 more"
+    assert listed(map(str, range(7))) == "0, 1, 2, 3, 4, 5 and 1 more"
     assert place("https://h:1/p?key=s3cret#x") == "https://h:1/p"
     hostile = ollama("0.24.0\x1b[2J", models=("m\n\x07",))
     text = paper.text(upstreams.judged(hostile))

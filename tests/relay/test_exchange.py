@@ -729,3 +729,73 @@ def test_any_order_of_events_gives_at_most_one_end_and_nothing_after_it(make_req
     assert not TERMINAL.intersection(seen[:-1])
     assert seen.count("relay.response.begin") <= 1
     assert TERMINAL.isdisjoint(seen) or seen[-1] == ("relay.response.end" if wanted else "relay.response")
+
+
+def test_tokens_are_what_the_upstream_said_or_the_lines_of_an_inference_and_else_none(make_request):
+    def tokens(path: str, *lines: bytes) -> int:
+        life = Life(make_request, path=path)
+        life.begin()
+        life.exchange.data(b"".join(lines), 100.0)
+        return life.exchange.tokens
+
+    assert tokens("/api/chat", b'{"a":1}\n', b'{"a":2}\n') == 2
+    assert tokens("/api/chat", b'{"a":1}\n', b'{"done":true,"eval_count":7}\n') == 7
+    assert tokens("/api/tags", b'{"a":1}\n', b'{"a":2}\n') == 0
+
+
+def test_a_head_is_a_sign_of_life_of_the_upstream(make_request):
+    life = Life(make_request, timeout_s=30.0)
+    life.exchange.start(100.0)
+    life.exchange.head(200, NDJSON, 125.0)
+    assert short(life.exchange.advance(131.0)) == []
+    life.exchange.advance(140.0)
+    assert not life.exchange.ended
+    life.exchange.advance(155.0)
+    assert life.exchange.ended
+
+
+def test_how_long_a_silence_means_that_a_peer_is_gone_follows_from_the_owners_keepalives(make_request):
+    manner = Manner(keepalive_s=1.0)
+    assert manner.gone_s != limits.GONE_S
+    assert Life(make_request, manner).exchange._hearing.gone_s == manner.gone_s
+
+
+def test_what_the_owners_limit_is_stands_in_the_word_that_a_body_is_cut(make_request):
+    life = Life(make_request, Manner(max_body_b=100), stream=SINGLE)
+    life.begin()
+    (answer,) = frames_of(life.exchange.data(b"x" * 101, 100.0))
+    assert "cut at 100 bytes" in answer["error"]
+
+
+def test_a_word_that_all_was_heard_lets_a_held_upstream_go_on(make_request):
+    for word in ("reached", "heard"):
+        life = Life(make_request, timeout_s=30.0)
+        life.begin()
+        life.exchange.acknowledged(1, 100.0)
+        for number in range(60):
+            life.exchange.data(b'{"response":"' + b"x" * 60_000 + b'"}\n', 100.0 + number / 1000)
+        assert life.exchange.holding
+        if word == "reached":
+            life.exchange.reached(60, 125.0)
+        else:
+            life.exchange.heard(125.0, moved=True)
+        assert not life.exchange.holding
+        life.exchange.acknowledged(life.exchange._number, 126.0)
+        assert life.exchange._patience.deadline(queued=False) == pytest.approx(155.0, abs=0.5), word
+
+
+def test_a_stream_whose_head_was_cut_needs_its_end_mark_as_well(make_request):
+    life = Life(make_request, path="/api/chat")
+    life.begin(headers={})
+    life.exchange.data(b"half", 100.0)
+    assert frames_of(life.exchange.eof(101.0))[-1]["code"] == "upstream_broke"
+
+
+def test_who_says_that_it_has_the_last_line_gets_the_next_one_at_once(make_request):
+    life = Life(make_request)
+    life.begin()
+    life.exchange.acknowledged(1, 100.0)
+    assert short(life.exchange.data(b"one\n", 100.0)) == [["one"]]
+    assert life.exchange.data(b"two\n", 100.0) == []
+    assert life.exchange.reached(0, 100.001) == []
+    assert short(life.exchange.reached(1, 100.001)) == [["two"]]

@@ -472,3 +472,71 @@ def test_whatever_is_echoed_is_strict_json(name, identifier, ts_peer):
     echoed = strict(frames.pong(event, 1, "me"))
     assert echoed.get("id") == event.id
     assert strict(frames.lines(event.id, []))["id"] == event.id
+
+
+# -- requests in pieces ------------------------------------------------------------------------
+
+LONGEST = "x" * limits.HEADER_VALUE_MAX
+
+
+def part(step: str = "begin", **fields: Any) -> events.Part:
+    return ask(event=f"http.upload.{step}", upload_id="u", **fields).part
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("text/plain", "text/plain"),
+        (LONGEST, LONGEST),
+        (f"{LONGEST}x", None),
+        (["text/plain"], None),
+        (None, None),
+        (5, None),
+    ],
+    ids=["usual", "longest", "longer", "list", "none", "number"],
+)
+def test_the_content_type_of_an_upload_is_a_header_or_nothing(given, kept):
+    assert part(content_type=given).content_type == kept
+
+
+@pytest.mark.parametrize("name", ["total", "total_chunks"])
+@pytest.mark.parametrize(
+    ("given", "total"), [(1, 1), (7, 7), (0, 0), (-1, 0), (True, 0), ("5", 0), (1.5, 0), (None, 0)]
+)
+def test_the_number_of_pieces_is_a_count_or_unknown(name, given, total):
+    assert part(**{name: given}).total == total
+
+
+def test_a_piece_without_a_number_is_none_of_the_pieces():
+    assert part("chunk", b64="YQ==").seq == 0
+    assert part("chunk", seq="1", b64="YQ==").seq == 0
+    assert (part("chunk", seq=3, b64="YQ==").seq, part("chunk", seq=3, b64="YQ==").data) == (3, b"a")
+
+
+def test_only_a_chunk_has_bytes_and_only_an_end_ends():
+    assert [part(step, b64="YQ==").data for step in ("begin", "chunk", "end")] == [None, b"a", None]
+    assert [part(step).ends for step in ("begin", "chunk", "end")] == [False, False, True]
+
+
+def test_a_part_knows_the_size_of_its_message():
+    text = '{"event":"http.upload.begin","upload_id":"u"}'
+    assert events.read(text).part.size == len(text)
+
+
+@pytest.mark.parametrize("word", [{"a": 1}, ["yes"], 1.0, None, [True]])
+def test_a_stream_that_is_asked_for_by_no_word_is_not_wanted(word):
+    assert events.stream_mode({"stream": word}) == events.StreamMode(wanted=False, lines=False)
+
+
+def test_chunks_are_asked_for_by_their_own_name_if_they_have_one():
+    assert strict(frames.upload_missing("i", None, [0])) == {
+        "event": "http.upload.missing",
+        "id": "i",
+        "missing": [0],
+    }
+    assert strict(frames.upload_missing("i", 7, [1]))["upload_id"] == 7
+
+
+def test_a_refusal_without_stream_has_no_body():
+    said = strict(frames.refusal("i", bad_request("x"), events.StreamMode(wanted=False, lines=False)))
+    assert (said["body_b64"], said["json"]) == (None, None)

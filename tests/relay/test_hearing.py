@@ -148,3 +148,14 @@ def test_of_a_peer_that_never_answers_no_more_is_kept_than_counts_when_it_does()
     assert len(hearing._under_way) <= GONE_S
     hearing.heard(10_000.0)
     assert hearing.gone_at() == 10_000.0 + GONE_S
+
+
+def test_a_peer_that_moved_may_have_as_much_under_way_as_any_other() -> None:
+    hearing = listening()
+    hearing.sent(1, HOLD_B, 1, 0.0)
+    hearing.moved(5.0)
+    hearing.sent(2, HOLD_B, 2, 5.0)
+    assert not hearing.holding
+    assert hearing.gone_at() == 5.0 + GONE_S
+    hearing.sent(3, 1, 3, 5.0)
+    assert hearing.holding

@@ -67,3 +67,9 @@ def test_as_many_wait_for_health_as_may_wait_for_a_worker(queue):
     one = inquiry(queue)
     answers = [one.answer("bob", event("relay.health", number), 100.0) for number in range(queue + 1)]
     assert [answer is None for answer in answers] == [False] * queue + [True]
+
+
+def test_a_note_tells_who_asked():
+    commands = inquiry().answer("alice.ab", event("relay.info"), 1.0)
+    assert commands is not None
+    assert commands[-1] == Note("info", {"peer": "alice.ab"})

@@ -282,3 +282,30 @@ def test_any_body_in_any_pieces_is_the_same_body(body, cuts, of_lines):
     assert flow.bytes == len(body)
     assert flow.advance(now + 1) == []
     assert flow.due_at() is None
+
+
+def test_a_chunk_counts_for_what_it_takes_as_base64():
+    flow = outflow(of_lines=False)
+    assert len(flow.feed(b"x", 0, 0.0)) == 1
+    fits = limits.FRAME_TARGET_B * 3 // 4
+    assert flow.feed(b"y" * (fits - 3), 0, 0.0) == []
+    assert len(flow.feed(b"z" * 6, 0, 0.0)) == 1
+
+
+def test_an_acknowledged_chunk_lets_the_next_one_leave_at_once():
+    flow = outflow(of_lines=False)
+    assert len(flow.feed(b"x", 0, 0.0)) == 1
+    assert flow.feed(b"y", 0, 0.0) == []
+    flow.acknowledged()
+    assert parts(flow.advance(0.0)) == [(2, b"y")]
+
+
+def test_lines_that_turn_to_bytes_are_due_when_the_older_of_both_is():
+    flow = outflow()
+    flow.feed(b"a\n", 0, 0.0)
+    assert flow.feed(b"b\n", 0, 0.01) == []
+    first = flow.due_at()
+    flow.feed(b"\xff\n", 0, 0.02)
+    assert flow.due_at() is not None
+    assert first is not None
+    assert flow.due_at() <= first + 0.02

@@ -71,3 +71,10 @@ def test_whatever_gets_lost_the_relay_has_the_body_in_the_end(dice: random.Rando
         asked = list(uploads.advance(now))
         missing = getattr(asked[0], "missing", [0]) if asked else [0]
         sending = list(parcel.again(missing) if len(uploads) else parcel.all())
+
+
+def test_only_chunks_that_there_are_come_again() -> None:
+    parcel = Parcel.of("i", LARGE)
+    assert parcel is not None
+    count = len(list(parcel.all())) - 2
+    assert [one.get("seq") for one in parcel.again([count, count + 1, -1, "1", None])] == [count, None]

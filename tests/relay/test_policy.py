@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from relay.events import StreamMode
 from relay.policy import METHODS, Policy, UpstreamRequest
+from relay.rights import Rights
 from wire import limits
 from wire.errors import PeerFault
 from wire.headers import HOP_BY_HOP, SET_BY_US
@@ -599,3 +600,23 @@ def test_timeout_ms_null_is_the_default_as_null_is_in_every_other_field():
     policy = Policy({"ollama": Origin.parse("http://127.0.0.1:8080")})
     request = policy.judge({"path": "/api/tags", "timeout_ms": None}, StreamMode(wanted=False, lines=False))
     assert request.timeout_s == limits.TIMEOUT_MS / 1000
+
+
+def test_the_only_target_under_another_name_is_asked_for_the_path_that_was_meant() -> None:
+    policy = Policy(targets={"llm": Origin.parse("http://h:1")})
+    assert judge(policy, service="ollama", path="/api/tags").url == "http://h:1/api/tags"
+    assert judge(policy, service="ollama").url == "http://h:1/"
+
+
+def test_no_batch_at_all_may_be_asked() -> None:
+    assert judge(path="/", batch_ms=0).batch_ms == 0
+    assert judge(path="/", batch_ms=limits.BATCH_MS).batch_ms == limits.BATCH_MS
+
+
+def test_the_option_that_is_refused_is_named() -> None:
+    policy = Policy({"ollama": HOME})
+    body = {"model": "m", "options": {"num_ctx": 8}, "keep_alive": 1}
+    with pytest.raises(PeerFault, match="keep_alive loads a model anew or pins it"):
+        policy.judge(
+            {"path": "/api/chat", "method": "POST", "json": body}, NO_STREAM, None, Rights(options=False)
+        )

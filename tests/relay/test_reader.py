@@ -313,3 +313,24 @@ def test_no_frame_breaks_it(name, fields):
     assert reader.progress.frames == 1
     assert reader.lacks == bool(reader.missing())
     assert len(reader.missing()) <= limits.GAPS_MAX + 2
+
+
+def test_an_answer_in_one_piece_is_complete_whatever_number_it_names():
+    reader = Reader("i")
+    reader.feed({"event": "relay.response", "id": "i", "ok": True, "last_seq": 5})
+    assert reader.complete
+    assert not reader.lacks
+
+
+@pytest.mark.parametrize(
+    "line", [None, 5, "line", {"seq": 1}, {"seq": 1, "line": 5}, {"seq": 1, "line": None}]
+)
+def test_a_line_without_text_is_none(line):
+    reader = Reader("i")
+    assert reader.feed({"event": "relay.response.lines", "id": "i", "lines": [line]}) == []
+    assert reader.feed(lines(1)) == [Piece(1, line="line 1")]
+
+
+def test_bytes_that_are_no_base64_are_none():
+    reader = Reader("i")
+    assert reader.feed({**chunk(1, b""), "b64": "YQ==!"}) == [Piece(1, data=b"")]

@@ -91,3 +91,7 @@ def test_json_arrives_as_the_same_value_in_plain_ascii(value):
 @given(st.binary(max_size=300))
 def test_any_bytes_pass_through_base64(raw):
     assert requestbody.decode({"body_b64": base64.b64encode(raw).decode()}) == (raw, False)
+
+
+def test_what_came_in_pieces_is_no_json_of_ours():
+    assert requestbody.decode({}, b"{}") == (b"{}", False)

@@ -413,3 +413,43 @@ def test_whatever_happens_the_sums_are_right_the_bounds_hold_and_nothing_is_made
         assert all(one.frames for peer in retained._peers.values() for one in peer.streams.values())
         assert all(retained.knows(one) for one in retained._ending)
         assert list(retained._ending.values()) == sorted(retained._ending.values())
+
+
+def test_what_is_cut_short_is_counted_each_time_and_nothing_behind_it_is_sent():
+    retained = Retained()
+    retained.keep((A, "i"), 1, 1, "x" * 3_900_000)
+    retained.keep((A, "i"), 2, 2, "two")
+    retained.keep((A, "i"), 3, 3, "three")
+    for times in (1, 2):
+        retained.again((A, "i"), [1], 1000.0 * times)
+        assert retained.again((A, "i"), [2, 3], 1000.0 * times + 0.1) == ([], [])
+        assert retained.cut_short == times
+
+
+def test_the_biggest_peers_make_room_for_a_sixteenth_and_keep_their_share():
+    each = FRAME + 1000
+    retained = Retained(peer_b=10**9, all_b=32 * each + 3 * STREAM)
+    for number, (key, count) in enumerate(((B, 6), (A, 18), (C, 8))):
+        for seq in range(count):
+            retained.keep((key, "i"), 100 * number + seq, 100 * number + seq, "x" * 1000)
+    assert retained.dropped == 0, "as much as there is room for"
+    retained.keep((C, "i"), 300, 300, "x" * 1000)
+    sizes = {key: len(retained.again((key, "i"), range(400), 10.0)[0]) for key in (A, B, C)}
+    assert sizes == {A: 14, B: 6, C: 9}
+    assert retained.size <= 32 * each + 3 * STREAM - (32 * each + 3 * STREAM) // 16
+
+
+def test_of_two_that_hold_most_none_is_left_with_less_than_a_share():
+    each = FRAME + 1000
+    retained = Retained(peer_b=10**9, all_b=160 * each + 2 * STREAM)
+    for seq in range(80):
+        retained.keep((A, "i"), seq, seq, "x" * 1000)
+        retained.keep((B, "i"), seq, seq, "x" * 1000)
+    retained.keep((A, "j"), 0, 0, "y" * 30_000)
+    streams = {key: len(retained._stream((key, "i")).frames) for key in (A, B)}
+    dropped = {key: retained._stream((key, "i")).dropped for key in (A, B)}
+    left = {key: streams[key] - dropped[key] for key in (A, B)}
+    share = (160 * each + 2 * STREAM) * 3 // 4 // 2
+    assert retained._peers[A].size > share - each
+    assert retained._peers[B].size > share - each
+    assert left[A] < 80

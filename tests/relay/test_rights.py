@@ -81,6 +81,10 @@ def test_everything_that_can_be_said() -> None:
         ("*", "hf.co/a/b:q4", True),
         ("hf.co/*", "hf.co/a/b", True),
         ("a", "b", False),
+        ("*:latest", "gemma3:4b", False),
+        ("*:latest", "gemma3", True),
+        ("*:latest", "hf.co:5000/a/b", True),
+        ("*:latest", "hf.co:5000/a/b:q4", False),
     ],
 )
 def test_models_are_patterns(pattern: str, model: str, may: bool) -> None:
@@ -94,7 +98,12 @@ def test_models_are_patterns(pattern: str, model: str, may: bool) -> None:
         ("[peer.anna]", "RELAY_POLICY, peer: is neither [default] nor [peers.NAME]"),
         ("peers = 5", "RELAY_POLICY, peers: must hold one table for each peer"),
         ("default = 5", "RELAY_POLICY, default: must be a table, [default]"),
-        ("[peers.a]", "RELAY_POLICY, peers.a.key: "),
+        ("[peers.a]", "RELAY_POLICY, peers.a.key: '' is no NKN address"),
+        ("[peers.a]\nkey = 5", "RELAY_POLICY, peers.a.key: '' is no NKN address"),
+        ("[default]\nmodels = ['x', 5]", "must be a list of texts"),
+        ("[default]\nmodels = ['', 'x']", "must be a list of texts"),
+        ("[default]\nrunning = 1025", "must be a whole number from 0 to 1024"),
+        ("[default]\nrequests = '1000000000000/day'", 'must be such as "100/hour"'),
         ("peers.a = 5", "RELAY_POLICY, peers.a: must be a table, [peers.a]"),
         ("[default]\nkey = 'x'", "RELAY_POLICY, default.key: is none of services, admin"),
         ("[default]\nmodel = ['x']", "RELAY_POLICY, default.model: is none of"),
@@ -123,4 +132,17 @@ def test_all_mistakes_come_at_once() -> None:
     text += f"[peers.a]\nkey = '{ANNA}'\n[peers.b]\nkey = 'x.{ANNA}'\nrunning = 'x'"
     found = mistakes(text)
     assert len(found) == 4
+    assert len(mistakes("[one]\n[two]\n[default]\nadmin = 1")) == 3
     assert any("peers.b: has the key of a" in detail for detail in found)
+
+
+def test_one_of_several_paths_is_enough() -> None:
+    rights = Rights(paths=("/api/*", "/v1/models"))
+    assert [rights.may_ask(path) for path in ("/api/chat", "/v1/models", "/v1/x")] == [True, True, False]
+
+
+def test_the_largest_numbers_that_can_be_said() -> None:
+    register = parse("[default]\nrunning = 1024\nrequests = '999999999999/day'", SERVICES)
+    assert register.default is not None
+    assert register.default.running == 1024
+    assert register.default.requests == Quota(999_999_999_999, 86_400, "999999999999/day")

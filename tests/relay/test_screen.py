@@ -93,8 +93,15 @@ def test_the_newest_lines_get_what_is_left() -> None:
 
 def test_a_relay_that_has_just_begun() -> None:
     lines = draw(Facts(ADDRESS, "0.1.0", 0.0, 4), 80, 24)
-    assert lines[0].startswith("relay 0.1.0 · up 0 s · NKN 0 up, 0 down")
-    assert lines[-1] == "dropped 0"
+    assert lines == [
+        "relay 0.1.0 · up 0 s · NKN 0 up, 0 down".ljust(73) + "q quits",
+        ADDRESS,
+        "",
+        "running 0 of 4 · waiting 0",
+        "",
+        "answered 0 · failed 0 · refused 0 · sent 0 frames, 0 B · got 0 B · kept 0 B",
+        "dropped 0",
+    ]
 
 
 WORDS = st.text(max_size=60)
@@ -174,3 +181,67 @@ def test_what_an_engine_shows_of_its_requests() -> None:
     assert desk.engine.running()[0].state == "ended"
     desk.engine.closed(1, desk.now)
     assert [one.tag for one in desk.engine.running()] == [2]
+
+
+def test_as_many_requests_are_shown_as_there_is_room_for() -> None:
+    used = len(draw(facts(rows=[], news=[]), 90, 50)) + 1  # and the line of names
+    three = [row(1), row(2), row(3)]
+
+    def shown(height: int) -> tuple[int, list[str]]:
+        lines = draw(facts(rows=three, news=[]), 90, height)
+        return sum("/api/chat" in line for line in lines), [line for line in lines if "more" in line]
+
+    assert shown(used + 4) == (3, [])
+    assert shown(used + 3) == (1, ["… and 2 more"])
+    assert shown(used + 2) == (0, ["… and 3 more"])
+    assert shown(used + 1) == (0, [])
+
+
+def test_the_way_out_is_told_where_there_is_room_for_it() -> None:
+    title = "relay 0.1.0 · up 1 h · NKN 2 up, 1 down"
+    ends = {width: draw(facts(), width, 20)[0] for width in (47, 48, 49)}
+    assert ends == {47: title, 48: f"{title}  q quits", 49: f"{title}   q quits"}
+
+
+def test_words_share_a_line_up_to_its_last_column() -> None:
+    said = "answered 120 · failed 3 · refused 2 · sent 81 frames, 12.3 MB"
+    assert said in draw(facts(), len(said), 30)
+    assert said not in draw(facts(), len(said) - 1, 30)
+
+
+def test_wide_letters_and_marks_take_the_columns_that_they_take() -> None:
+    assert [fit("日", 2), fit("日", 1), fit("ab日", 4), fit("XX", 2)] == ["日", "…", "ab日", "XX"]
+
+
+def test_a_pace_is_of_at_least_the_last_seconds_whatever_lies_between() -> None:
+    paces = Paces()
+
+    def seen(lines: int, now: float) -> Row:
+        [found] = paces.rows([Glimpse(1, "p", "/", "generating", lines, 90.0)], now)
+        return found
+
+    seen(0, 100.0)
+    assert seen(10, 101.0).seen.lines == 10
+    assert seen(30, 110.0).rate == pytest.approx(20 / 9)
+
+
+def test_news_get_the_last_line_that_is_left() -> None:
+    whole = draw(facts(rows=[], news=[]), 90, 50)
+    for more, news in ((1, []), (2, ["", "last"]), (3, ["", "first", "last"])):
+        lines = draw(facts(rows=[], news=["first", "last"]), 90, len(whole) + more)
+        assert lines == [*whole, *news], more
+
+
+@pytest.mark.parametrize(("width", "rows"), [(19, 1), (20, 4), (21, 4)])
+def test_an_address_is_broken_where_there_is_room_for_a_part_of_it(width: int, rows: int) -> None:
+    lines = draw(Facts(ADDRESS, "1", 0.0, 4), width, 30)
+    assert len([line for line in lines if line.rstrip("…") and line.rstrip("…") in ADDRESS]) == rows
+
+
+@pytest.mark.parametrize(("width", "shown"), [(63, False), (64, True)])
+def test_a_column_is_shown_from_its_width_on(width: int, shown: bool) -> None:
+    assert any("path" in line for line in draw(facts(), width, 30)) is shown
+
+
+def test_a_size_is_exact_in_its_unit() -> None:
+    assert [size(one) for one in (1e3, 1e6, 1e9)] == ["1.0 kB", "1.0 MB", "1.0 GB"]

@@ -44,6 +44,54 @@ def test_a_unit_of_the_machine_says_whose_it_is_and_may_nothing() -> None:
         assert line in found
 
 
+WHOLE = f"""{unit.MARK}
+[Unit]
+Description=Relay from NKN to the Ollama of this machine
+Wants=network-online.target
+After=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+User=anna
+WorkingDirectory=/r
+ExecStart="/p" -m relay --env-file "/e/.env"
+Restart=always
+RestartSec=2
+# 2: the settings cannot be used; starting again would not mend them.
+RestartPreventExitStatus=2
+TimeoutStopSec=15
+UMask=0077
+
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictNamespaces=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+SystemCallArchitectures=native
+ProtectSystem=strict
+ProtectHome=read-only
+ReadWritePaths="/e"
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+PrivateTmp=yes
+CapabilityBoundingSet=
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectClock=yes
+ProtectHostname=yes
+PrivateDevices=yes
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def test_a_unit_of_the_machine_word_for_word() -> None:
+    assert unit.text(Plan("/p", "/r", "/e/.env", run_as="anna")) == WHOLE
+
+
 def test_without_a_sandbox_nothing_needs_a_namespace() -> None:
     found = lines(replace(PLAN, sandbox=False))
     assert not [line for line in found if line.startswith(("Protect", "Private", "ReadWritePaths"))]
@@ -68,7 +116,7 @@ def test_paths_that_cannot_stand_there(path: str) -> None:
     assert unit.unusable(path)
 
 
-@pytest.mark.parametrize("path", ["/a b", "/ä", "/a%b$c"])
+@pytest.mark.parametrize("path", ["/a b", "/ä", "/a%b$c", "/X"])
 def test_paths_that_can(path: str) -> None:
     assert unit.unusable(path) == ""
 
@@ -104,8 +152,8 @@ def test_a_service_of_the_machine() -> None:
     [
         (ROOT, "install", {"system": False}, "as root; ask as the user who has the settings"),
         (ROOT, "install", {"system": False, "dry": True}, "as root"),
-        (ROOT, "install", {"system": True}, "--run-as NAME"),
-        (ANNA, "install", {"system": True, "run_as": "anna"}, "needs root: the same with sudo"),
+        (ROOT, "install", {"system": True}, "--system: would run the relay as root; .*--run-as NAME"),
+        (ANNA, "install", {"system": True, "run_as": "anna"}, "--system: needs root: the same with sudo"),
         (ANNA, "uninstall", {"system": True}, "needs root"),
         (ANNA, "install", {"system": True, "dry": True}, "--run-as NAME"),
         (ANNA, "install", {"system": False, "run_as": "bob"}, "--run-as: is for --system"),

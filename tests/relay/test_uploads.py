@@ -263,3 +263,48 @@ def test_so_many_keys_may_send_in_pieces_at_a_time(monkeypatch: pytest.MonkeyPat
     with pytest.raises(Fault) as caught:
         uploads.take("c", (b"c", 1), begin(), 0.0)
     assert caught.value.code == "busy"
+
+
+def test_the_soonest_of_several_is_due_and_the_others_are_asked_for_as_well() -> None:
+    uploads = Uploads()
+    uploads.take("a", NAME, begin(), 0.0)
+    uploads.take("b", (b"k", "r2"), begin(), 5.0)
+    assert uploads.due_at() == limits.UPLOAD_ASK_S
+    assert [(one.src, one.missing) for one in uploads.advance(1000.0) if isinstance(one, Wanted)] == []
+    uploads.take("a", NAME, begin(), 1000.0)
+    uploads.take("b", (b"k", "r2"), begin(), 1000.0)
+    asked = list(uploads.advance(1000.0 + limits.UPLOAD_ASK_S))
+    assert [(type(one), one.src) for one in asked] == [(Wanted, "a"), (Wanted, "b")]
+
+
+def test_a_late_copy_of_one_beginning_keeps_no_other_upload_from_its_end() -> None:
+    uploads = Uploads()
+    uploads.take("a", NAME, Part("u", total=1, seq=1, data=b"x", req=REQ), 0.0)
+    uploads.take("a", NAME, begin(), 1.0)  # a late copy
+    uploads.take("b", (b"k", "r2"), begin(), 1.0)
+    lost = list(uploads.advance(1.0 + limits.UPLOAD_SILENCE_S))
+    assert [(type(one), one.name) for one in lost] == [(Lost, (b"k", "r2"))]
+
+
+def test_as_many_chunks_may_be_said_as_there_may_be() -> None:
+    uploads = Uploads()
+    assert uploads.take("a", NAME, begin(limits.UPLOAD_CHUNKS), 0.0) is None
+    with pytest.raises(Fault, match="at most"):
+        uploads.take("a", (b"k", "r2"), begin(limits.UPLOAD_CHUNKS + 1), 0.0)
+
+
+def test_who_finds_no_memory_for_its_chunks_is_told_when_to_come_again() -> None:
+    uploads = Uploads(all_b=1000)
+    with pytest.raises(Fault) as caught:
+        uploads.take("a", NAME, begin(size=2000), 0.0)
+    assert (caught.value.code, caught.value.retry_after_ms) == ("busy", limits.RETRY_AFTER_MS)
+
+
+def test_all_chunks_together_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "UPLOAD_B", 10)
+    uploads = Uploads()
+    uploads.take("a", NAME, begin(4), 0.0)
+    for seq, data in ((1, b"xxxx"), (2, b"xxxx")):
+        uploads.take("a", NAME, chunk(seq, data, total=4), 0.0)
+    with pytest.raises(Fault, match="must not be larger"):
+        uploads.take("a", NAME, chunk(3, b"xxxx", total=4), 0.0)

@@ -92,3 +92,23 @@ def test_any_body_in_any_chunks_cut_anywhere_is_what_another_reader_reads(
     while not isinstance(event := other.next_event(), h11.EndOfMessage):
         theirs += bytes(event.data) if isinstance(event, h11.Data) else b""
     assert theirs == b"".join(got)
+
+
+def test_the_first_byte_of_a_chunk_comes_out_without_the_rest() -> None:
+    assert read(b"5\r\n", b"h", b"ello", b"\r", b"\n" + END) == ([b"", b"h", b"ello", b"", b""], True)
+
+
+def test_a_size_line_may_be_as_long_as_the_bound_and_no_longer() -> None:
+    line = b"1;" + b"x" * 1022
+    assert read(line, b"\r\na\r\n" + END) == ([b"", b"a"], True)
+    assert read(chunk(b"a" * 600) + line[:600], line[600:], b"\r\na\r\n" + END)[1]
+    for raw in (line + b"x", line + b"x\r\na\r\n"):
+        with pytest.raises(ChunkError, match="too long"):
+            read(raw)
+
+
+def test_trailers_may_be_as_long_as_the_bound_all_together() -> None:
+    half = b"x" * (16 * 1024) + b"\r\n"
+    assert read(b"0\r\n" + half * 2 + b"\r\n")[1]
+    with pytest.raises(ChunkError, match="trailers are too long"):
+        read(b"0\r\n" + half * 2 + b"x\r\n\r\n")

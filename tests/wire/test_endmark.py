@@ -77,6 +77,7 @@ def test_what_only_looks_like_a_mark(line):
         {"message": {"content": "x</s>y"}},
         {"choices": [{"text": "<|eot_id|>"}]},
         {"choices": [{"delta": {"content": "</s>"}}]},
+        {"choices": [{"text": "</s>"}, {"text": "more"}]},
         {"choices": [None, {"delta": None}, {"delta": {"content": "</s>"}}]},
     ],
 )
@@ -109,10 +110,9 @@ def test_end_of_text_tokens_elsewhere_do_not_count(value):
 
 
 def test_what_was_seen_is_not_forgotten():
-    assert seen(b'{"response":"</s>"}', b'{"done":false}', b'{"done":true}', b'{"done":false}') == (
-        True,
-        True,
-    )
+    ends, more = b'{"done":true}', b'{"done":false,"x":"true"}'
+    assert seen(b'{"response":"</s>"}', more) == (False, True)
+    assert seen(b'{"response":"</s>"}', more, ends, more) == (True, True)
 
 
 def test_embeddings_and_show_need_no_mark():
@@ -131,3 +131,25 @@ def test_no_line_breaks_it(parts):
     mark = EndMark()
     mark.feed(b"".join(parts))
     assert mark.eot >= mark.done
+
+
+@pytest.mark.parametrize(
+    ("value", "tokens"),
+    [
+        ({"done": True, "prompt_eval_count": 7, "eval_count": 1}, 8),
+        ({"usage": {"prompt_tokens": 3, "completion_tokens": 4}}, 7),
+        ({"type": "message_delta", "usage": {"input_tokens": 20, "output_tokens": 5}}, 25),
+        ({"type": "response.completed", "response": {"usage": {"input_tokens": 2, "output_tokens": 9}}}, 11),
+        ({"done": True, "eval_count": 1, "usage": {"completion_tokens": 1}}, 2),
+        ({"usage": {"prompt_tokens": 2**53 - 1, "completion_tokens": 2**53}}, 2**53 - 1),
+        ({"usage": {"prompt_tokens": -5, "completion_tokens": "9", "input_tokens": 1.5}}, 0),
+        ({"usage": [5], "done": True}, 0),
+        ({"response": "usage", "done": True}, 0),
+    ],
+)
+def test_what_a_stream_says_it_took_is_counted(value, tokens):
+    mark = EndMark()
+    mark.feed(json.dumps(value).encode())
+    assert mark.tokens == tokens
+    mark.feed(b'{"done":true,"eval_count":1}')
+    assert mark.tokens == max(tokens, 1)

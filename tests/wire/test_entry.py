@@ -18,6 +18,12 @@ def test_a_package_that_is_not_installed_is_named_with_the_remedy():
     assert ".venv/bin/python -m relay" in said
 
 
+def test_a_package_with_one_name_is_named_by_it():
+    assert "package websockets is not" in missing(
+        ModuleNotFoundError("gone", name="websockets.sync"), "relay"
+    )
+
+
 @pytest.mark.parametrize("name", ["relay.gone", "farm", "wire.x", None])
 def test_a_missing_part_of_our_own_is_raised_again(name):
     with pytest.raises(ModuleNotFoundError):

@@ -70,7 +70,8 @@ def test_a_peer_cannot_set_what_belongs_to_the_connection_or_to_us(name):
 
 
 def test_what_a_connection_header_names_stays_behind_in_any_case():
-    pairs = [("Connection", "close, X-Secret"), ("x-secret", "1"), ("X-Kept", "2"), ("x-kept", "3")]
+    pairs = [("Connection", "close, X-Secret,X-More"), ("x-secret", "1"), ("X-Kept", "2"), ("x-kept", "3")]
+    pairs.append(("x-more", "4"))
     assert headers.end_to_end(pairs) == [("X-Kept", "2"), ("x-kept", "3")]
 
 
@@ -137,3 +138,20 @@ def test_all_headers_of_an_answer_together_leave_room_for_the_largest_body():
 @pytest.mark.parametrize("name", sorted(headers.REROUTING))
 def test_a_peer_cannot_name_another_path_method_or_sender(name):
     assert headers.from_peer({name.upper(): "/api/pull"}) == {}
+
+
+def test_the_room_of_an_answers_headers_is_used_to_the_last_character():
+    value = "y" * (limits.ANSWER_HEADERS_MAX // 8 - 4)
+    pairs = [(f"x-{index:02}", value) for index in range(8)]
+    full = headers.to_peer([*pairs, ("a", "")])
+    assert full == dict(pairs)
+    assert sum(len(name) + len(text) for name, text in full.items()) == limits.ANSWER_HEADERS_MAX
+
+
+def test_what_is_joined_takes_the_room_of_what_is_new_in_it():
+    value = "y" * (limits.ANSWER_HEADERS_MAX // 8 - 4)
+    pairs = [(f"x-{index:02}", value) for index in range(7)]
+    room = limits.ANSWER_HEADERS_MAX - 7 * (len(value) + 4)
+    vary = [("vary", "v" * (room - 4 - 5)), ("vary", "abc"), ("vary", "d")]
+    assert headers.to_peer([*pairs, *vary])["vary"].endswith(", abc")
+    assert "d" not in headers.to_peer([*pairs, *vary])["vary"]

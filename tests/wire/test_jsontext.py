@@ -30,6 +30,9 @@ def test_a_refusal_is_one_bounded_sentence():
         with pytest.raises(JsonError) as caught:
             jsontext.loads(text)
         assert 0 < len(str(caught.value)) <= 120
+    with pytest.raises(JsonError) as caught:
+        jsontext.pairs('{"a":' + "9" * 5000 + "}")
+    assert 0 < len(str(caught.value)) <= 120
     for read in (jsontext.loads, jsontext.pairs):
         with pytest.raises(JsonError, match="Expecting"):
             read("{")
@@ -114,8 +117,10 @@ def test_a_body_is_pure_ascii_and_survives_lone_surrogates(text):
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, [1, {"a": math.inf}]])
 def test_a_body_without_json_form_is_refused(value):
-    with pytest.raises(JsonError):
+    with pytest.raises(JsonError, match="Out of range"):
         jsontext.body(value)
+    with pytest.raises(ValueError, match="Out of range"):
+        jsontext.dumps(value)
 
 
 def test_a_body_too_deep_to_write_is_refused():

@@ -110,3 +110,4 @@ def test_a_long_line_is_refused_wherever_it_stands_in_what_was_fed(data):
     with pytest.raises(UpstreamFault) as caught:
         LineSplitter(4).feed(data)
     assert caught.value.code == "line_too_long"
+    assert caught.value.detail.startswith("a line of 5 bytes or more")

@@ -125,6 +125,7 @@ def test_a_paths_length_is_bounded():
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080", "127.0.0.1:8080"),
         ("HTTP://Example.COM/", "http://example.com:80", "example.com:80"),
         ("https://example.com/base/", "https://example.com:443/base", "example.com:443"),
+        ("http://h/X/", "http://h:80/X", "h:80"),
         ("http://[::1]:9/x//", "http://[::1]:9/x", "[::1]:9"),
     ],
 )
@@ -138,7 +139,7 @@ def test_a_base_url_is_read_and_shown_in_full(url, shown, authority):
     "url",
     [None, 5, "", "localhost:8080", "ftp://x/", "http://", "http:///x", "http://u@h/", "http://u:p@h/", "http://h/?q",
      "http://h/#f", "http://h:99999/", "http://h:x/", "http://a b/", "http://h\\@evil/", "http://h\n/", "http://[::1",
-     "http://\ud800/", "http://h/\x85"],
+     "http://\ud800/", "http://h/\x85", "http://h/\\x"],
 )  # fmt: skip
 def test_a_base_url_that_cannot_be_one_is_refused_with_a_sentence(url):
     with pytest.raises(ValueError, match=r"."):
@@ -186,6 +187,7 @@ def test_only_urls_of_the_target_have_a_path_on_it(url, path):
     ("path", "bare"),
     [
         ("/api/chat/", "/api/chat"),
+        ("/X/", "/X"),
         ("/api%2Fchat?x=/", "/api/chat"),
         ("/", "/"),
         ("/?x", "/"),

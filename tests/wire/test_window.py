@@ -79,3 +79,43 @@ def test_it_holds_no_more_than_it_may_and_nothing_made_up_and_forgets_each_once(
     window.get("a", 0, now + 10.0)
     assert len(window) == 0
     assert sorted(gone) == sorted(number for number, step in enumerate(steps) if not step[3])
+
+
+def test_what_is_too_old_makes_room_and_is_told_when_something_is_put() -> None:
+    gone: list[str] = []
+    window: Window[str, int, str] = Window(10, 5.0, gone.append)
+    window.put("a", 1, "x", 0.0)
+    window.put("b", 1, "y", 5.0)
+    assert gone == ["x"]
+    assert len(window) == 1
+
+
+def test_as_many_are_remembered_as_may_be() -> None:
+    gone: list[int] = []
+    window: Window[str, int, int] = Window(4, 1e9, gone.append)
+    for number in range(4):
+        window.put("a", number, number, 0.0)
+    assert gone == []
+    window.put("a", 4, 4, 0.0)
+    assert gone == [0]
+
+
+def test_of_two_crowds_the_bigger_one_makes_room() -> None:
+    window: Window[str, int, int] = Window(64, 1e9)
+    for number in range(30):
+        window.put("bigger", number, number, 0.0)
+        window.put("a bystander", number % 16, number, 0.0)
+        window.put("zero", number % 18, number, 0.0)
+    window.put("zero", 18, 0, 0.0)
+    kept = {owner: len(window._items[owner]) for owner in ("a bystander", "zero")}
+    assert kept == {"a bystander": 16, "zero": 19}
+    assert window.get("bigger", 29, 0.0) == 29
+    assert len(window) == 60
+
+
+def test_room_is_made_for_a_sixteenth_at_a_time_and_nobody_loses_more_than_to_a_share() -> None:
+    window: Window[int, int, int] = Window(160, 1e9)
+    for number in range(160):
+        window.put(number % 8, number, number, 0.0)
+    window.put(0, 1000, 1000, 0.0)
+    assert [len(window._items[owner]) for owner in range(8)] == [15, 15, 20, 20, 20, 20, 20, 20]

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from farm.doctor.finding import Level
+from wire.finding import Finding
+
 STANDINS = Path(__file__).parents[1] / "standin" / "bin"
 
 
@@ -74,3 +77,56 @@ def free_port() -> Iterator[Callable[[], int]]:
             return int(listener.getsockname()[1])
 
     return take
+
+
+CHECKS = frozenset(
+    {
+        "amd",
+        "backend",
+        "disk",
+        "docker",
+        "docker-gpu",
+        "engine",
+        "exposed",
+        "fit",
+        "front",
+        "gpu",
+        "gpu-memory",
+        "gpu-use",
+        "jetson",
+        "leftovers",
+        "memory",
+        "mode",
+        "model",
+        "models",
+        "models-service",
+        "nvidia",
+        "ollama",
+        "ollama-host",
+        "parallel",
+        "port",
+        "proxies",
+        "python",
+        "queue",
+        "service",
+        "try",
+    }
+)
+"""Every name that a finding may have; docs/farm-troubleshooting.md is written by them."""
+
+
+@pytest.fixture(autouse=True)
+def _findings_are_well_formed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test is about: each finding has a known name and words, and trouble a remedy."""
+    made = Finding.__init__
+
+    def checked(one: Finding, check: str, level: Level, text: str, remedy: str = "") -> None:
+        made(one, check, level, text, remedy)
+        if isinstance(level, Level):
+            own = len(check) == 1 or text.startswith("not looked at")  # a test's own; what was to be seen
+            assert own or check in CHECKS
+            assert "None" not in f"{text}{remedy}"
+            # Of backends that are down each has its own remedy.
+            assert remedy or level is not Level.TROUBLE or check == "front"
+
+    monkeypatch.setattr(Finding, "__init__", checked)

@@ -47,6 +47,8 @@ def test_what_the_command_says_of_its_version(text: str, version: str) -> None:
         ("0.17.1", False),
         ("0.24.0", False),
         ("1.0.0", False),
+        ("0.1.0", True),
+        ("0.0.1", True),
         ("0.0.0", False),
         ("main", False),
         ("", False),
