@@ -161,6 +161,7 @@ class Upstream:
 
     def _read(self, tag: int, call: Call, answer: Answer) -> None:
         while call.may_read():
+            began = time.monotonic()
             data = answer.read()
             if call.aborted:
                 return
@@ -169,15 +170,17 @@ class Upstream:
                 return
             self._events.data(tag, data)
             if call.request.stream.wanted and not answer.flows:
-                time.sleep(self._pause_s(call.request))
+                self._rest(call.request, time.monotonic() - began)
 
-    def _pause_s(self, request: UpstreamRequest) -> float:
-        """Between two reads of a stream: its share of what all streams may read, within its window.
+    def _rest(self, request: UpstreamRequest, waited_s: float) -> None:
+        """Let lines gather if they come faster than this stream's share of what all of them may read.
 
-        Every read wakes a thread and the loop and makes a frame. Few streams read as fast as lines come; an
-        abort need not wait for it, since that closes the connection itself.
+        Every read wakes a thread and the loop and makes a frame. Few streams read as fast as lines come, and
+        none rests for longer than its window. An abort need not wait: it closes the connection itself.
         """
-        return min(len(self._calls) / limits.READS_PER_S, request.batch_ms / 1000)
+        share_s = min(len(self._calls) / limits.READS_PER_S, request.batch_ms / 1000)
+        if waited_s < share_s:
+            time.sleep(share_s)
 
 
 def probe(urls: dict[str, str]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import queue
 import socket
 import ssl
@@ -795,7 +796,7 @@ def test_without_threads_a_request_is_refused_and_what_runs_goes_on(bench, monke
 
 
 @pytest.mark.parametrize(
-    ("reads_per_s", "batch_ms", "rests_s"), [(100, 80, 0.01), (1, 80, 0.08), (1, 30, 0.03), (1, 0, 0.0)]
+    ("reads_per_s", "batch_ms", "rests_s"), [(100, 80, 0.01), (1, 80, 0.08), (1, 30, 0.03)]
 )
 def test_a_stream_reads_its_share_and_what_came_meanwhile_comes_at_once(
     bench, monkeypatch, reads_per_s, batch_ms, rests_s
@@ -807,7 +808,7 @@ def test_a_stream_reads_its_share_and_what_came_meanwhile_comes_at_once(
         rests.append(seconds)
         assert all_sent.wait(PATIENCE_S)
 
-    monkeypatch.setattr(upstream, "time", SimpleNamespace(sleep=rest))
+    monkeypatch.setattr(upstream, "time", SimpleNamespace(sleep=rest, monotonic=lambda: 1.0))
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -824,9 +825,22 @@ def test_a_stream_reads_its_share_and_what_came_meanwhile_comes_at_once(
     assert rests == [rests_s] * 2
 
 
+@pytest.mark.parametrize(("batch_ms", "reads_per_s"), [(0, 1), (80, 20)])
+def test_a_stream_whose_lines_come_no_faster_than_its_share_never_rests(
+    bench, monkeypatch, batch_ms, reads_per_s
+):
+    monkeypatch.setattr(limits, "READS_PER_S", reads_per_s)
+    clock = itertools.count(step=0.05)  # each look at it is a line's time later
+    moving = SimpleNamespace(sleep=lambda _: pytest.fail("rests"), monotonic=lambda: next(clock))
+    monkeypatch.setattr(upstream, "time", moving)
+    tag = bench.start(bench.serve(answering(CHUNKED + chunk(b"a\n") + b"0\r\n\r\n")).url, batch_ms=batch_ms)
+    assert [event[0] for event in bench.until_closed(tag)] == ["head", "data", "eof"]
+
+
 def test_a_body_that_is_no_stream_is_read_without_rests(bench, monkeypatch):
     monkeypatch.setattr(limits, "READS_PER_S", 0.001)
-    monkeypatch.setattr(upstream, "time", SimpleNamespace(sleep=lambda _: pytest.fail("rests")))
+    unmoved = SimpleNamespace(sleep=lambda _: pytest.fail("rests"), monotonic=lambda: 1.0)
+    monkeypatch.setattr(upstream, "time", unmoved)
     body = b"x" * 400_000
     whole = OK + b"Content-Length: 400000\r\n\r\n" + body
     quiet = StreamMode(wanted=False, lines=False)
