@@ -453,3 +453,15 @@ def test_of_two_that_hold_most_none_is_left_with_less_than_a_share():
     assert retained._peers[A].size > share - each
     assert retained._peers[B].size > share - each
     assert left[A] < 80
+
+
+def test_a_stream_that_lost_its_last_frame_for_others_is_forgotten_whole():
+    text = "x" * 1000
+    each = limits.RETAIN_STREAM_B + limits.RETAIN_FRAME_B + len(text)
+    retained = Retained(peer_b=10**9, all_b=4 * each)
+    for number in range(5):
+        retained.keep((b"k", number), 0, 0, text)
+    assert not retained.knows((b"k", 0))
+    assert retained.knows((b"k", 4))
+    kept = sum(retained.knows((b"k", number)) for number in range(5))
+    assert retained.size == kept * each

@@ -308,3 +308,11 @@ def test_all_chunks_together_count(monkeypatch: pytest.MonkeyPatch) -> None:
         uploads.take("a", NAME, chunk(seq, data, total=4), 0.0)
     with pytest.raises(Fault, match="must not be larger"):
         uploads.take("a", NAME, chunk(3, b"xxxx", total=4), 0.0)
+
+
+def test_a_beginning_that_comes_twice_counts_once() -> None:
+    uploads = Uploads()
+    uploads.take("a", NAME, begin(size=100), 0.0)
+    once = uploads.size
+    uploads.take("a", NAME, begin(size=100), 0.1)
+    assert uploads.size == once
