@@ -34,7 +34,9 @@ def caches(files: Collection[str]) -> list[_Cached[object]]:
     return [
         thing
         for thing in gc.get_objects()
-        if isinstance(thing, _Cached) and thing.__wrapped__.__code__.co_filename in files
+        if isinstance(thing, _Cached)
+        and type(thing.__wrapped__) is FunctionType
+        and thing.__wrapped__.__code__.co_filename in files
     ]
 
 

@@ -261,7 +261,9 @@ def test_what_cannot_be_exchanged_is_told(held: ModuleType) -> None:
 
 def test_caches_are_found(held: ModuleType) -> None:
     assert held.__file__
+    of_a_class = functools.lru_cache(dict)  # has no code of its own
     assert caches({held.__file__}) == [held.cached]
+    assert of_a_class() == {}
 
 
 PLANTED = {
