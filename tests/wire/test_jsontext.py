@@ -81,6 +81,25 @@ def test_prose_of_any_signs_is_read_whole(sign):
     assert jsontext.loads(json.dumps(value)) == value
 
 
+@pytest.mark.parametrize(
+    ("most", "more"),
+    [
+        ("[1,1,1,1,1]", "[1,1,1,1,1,1]"),
+        ('{"a":1,"b":1,"c":1}', '{"a":1,"b":1,"c":1,"d":1}'),
+        ("[[],[]]", "[[],[],[]]"),
+        ("[{},[]]", "[{},[],{}]"),
+        ('["::::","b","c","d"]', '["::::","b","c","d","e"]'),
+        ('{"::::":1,"b":1,"c":1}', '{"::::":1,"b":1,"c":1,"d":1}'),
+    ],
+)
+def test_as_many_values_and_members_as_allowed_are_read_and_not_one_more(monkeypatch, most, more):
+    monkeypatch.setattr(limits, "JSON_VALUES_MAX", 4)
+    monkeypatch.setattr(limits, "JSON_MEMBERS_MAX", 3)
+    assert jsontext.loads(most) == json.loads(most)
+    with pytest.raises(JsonError, match="more than 4 values, or 3 members"):
+        jsontext.loads(more)
+
+
 def test_a_text_of_the_longest_context_is_read():
     text = "[" + "1," * (limits.JSON_VALUES_MAX - 1) + "1]"
     assert len(jsontext.loads(text)) == limits.JSON_VALUES_MAX

@@ -70,6 +70,19 @@ def test_after_finish_a_line_may_be_as_long_as_before():
     assert splitter.feed(b"abcd\n") == [b"abcd"]
 
 
+def test_after_finish_nothing_of_the_line_before_is_counted():
+    splitter = LineSplitter(4)
+    splitter.feed(b"abc")
+    splitter.finish()
+    assert splitter.feed(b"abcd") == []
+
+
+def test_a_refusal_gives_the_lines_before_and_says_what_is_allowed():
+    with pytest.raises(LineTooLong, match="of 5 bytes or more fits no message; the limit is 4") as caught:
+        LineSplitter(4).feed(b"abcd\nabcde\nabc\n")
+    assert (caught.value.before, caught.value.status) == ([b"abcd"], 502)
+
+
 def test_an_endless_line_is_refused_before_its_end_comes():
     splitter = LineSplitter(4)
     splitter.feed(b"abcd")
