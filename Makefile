@@ -17,7 +17,7 @@ demo: .venv/run
 test: .venv/test node_modules page
 	@$(BIN)/python -m pytest -q $(ARGS)
 
-## The pure floors alone, each module covered to the last branch; seconds.
+## The pure floors alone, each module covered to the last branch; a minute.
 core: .venv/test
 	@$(BIN)/python scripts/core.py $(ARGS)
 

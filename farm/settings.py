@@ -43,10 +43,7 @@ def check(
     most = limits.NUM_PARALLEL_MAX if embedded else limits.OLLAMA_PARALLEL_MAX
     _within("--num-parallel", num_parallel, 1, most, f"1 to {most}")
     _within("--max-queue", max_queue, 0, limits.WAITING_LIMIT, f"0 to {limits.WAITING_LIMIT}")
-    if embedded:
-        _only_for_ollama(("--per-gpu", per_gpu), ("--image", image), ("--models-dir", models_dir))
-    if image and kind is Mode.LOCAL:
-        raise SettingsFault("--image", "goes with --mode docker")
+    _fit(kind, ("--per-gpu", per_gpu), ("--image", image), ("--models-dir", models_dir))
     return FarmPlan(
         mode=kind,
         model=_model(model, embedded=embedded),
@@ -113,7 +110,10 @@ def _within(flag: str, value: int, least: int, most: int, what: str) -> None:
         raise SettingsFault(flag, f"must be {what}")
 
 
-def _only_for_ollama(*given: tuple[str, object]) -> None:
+def _fit(kind: Mode, *given: tuple[str, object]) -> None:
+    """What is for an Ollama goes with a mode that has one, and an image with a container."""
     for flag, value in given:
-        if value:
+        if value and kind is Mode.EMBEDDED:
             raise SettingsFault(flag, "is for an Ollama; the embedded engine has none of it")
+        if value and kind is Mode.LOCAL and flag == "--image":
+            raise SettingsFault(flag, "goes with --mode docker")

@@ -49,7 +49,7 @@ class Engine:
         self._runs = Runs(self._admission, self._answered, self.counts, self._used)
         self._uploads = Uploads()
         self._quotas = Quotas()
-        self._cancelled: Window[bytes, RequestId, Fault] = Window(limits.CANCELS_MAX, limits.CANCELS_TTL_S)
+        self._cancelled: Window[bytes, RequestId, bool] = Window(limits.CANCELS_MAX, limits.CANCELS_TTL_S)
         self._tags = 0
         self._stopping = False
 
@@ -146,7 +146,7 @@ class Engine:
         req = self._uploads.asked(name)
         self._uploads.forget(name, now)
         if name[1] is not None and self._answered.which(name, now) is None:
-            self._cancelled.put(*name, cancelled(), now)
+            self._cancelled.put(*name, True, now)
         if req:
             return self._refuse(src, name, events.stream_mode(req), cancelled())
         return self._drop("cancel_of_unknown_id", src)
@@ -173,7 +173,7 @@ class Engine:
         """A request in pieces; the last of them makes it a request as any other."""
         if self._first(name, now) is not None:
             return self._drop("upload_repeated", src)
-        if event.part.req is None and self._cancelled.get(*name, now) is not None:
+        if event.part.req is None and self._cancelled.get(*name, now):
             return self._drop("upload_cancelled", src)
         req = event.part.req or self._uploads.asked(name)
         try:
@@ -183,7 +183,7 @@ class Engine:
             return self._refuse(src, name, events.stream_mode(req), fault)
         if whole is None:
             return []
-        return self._ask(src, name, replace(event, kind="http", req=whole.req, body=whole.body), now)
+        return self._ask(src, name, replace(event, req=whole.req, body=whole.body), now)
 
     def _ask(self, src: str, name: Name, event: events.Event, now: float) -> list[Command]:
         stream = events.stream_mode(event.req)
@@ -229,8 +229,8 @@ class Engine:
             raise event.fault
         if event.id is None:
             raise bad_request("id is missing; every request needs one of its own")
-        if (fault := self._cancelled.get(*name, now)) is not None:
-            raise fault
+        if self._cancelled.get(*name, now):
+            raise cancelled()
 
     def _judge(self, name: Name, event: events.Event) -> UpstreamRequest:
         rights = self.policy.rights(name[0]) or Rights()

@@ -1,7 +1,7 @@
 """`make core`: the tests of floors 0 to 2 alone, each module covered to the last branch.
 
 Which modules are pure stands once, in tests/test_architecture.py; a module's test file has its name. Used
-with every save: no clock, socket or thread is in there, so it takes about two seconds.
+before every commit: no clock, socket or thread is in there, so it takes about a minute.
 """
 
 from __future__ import annotations
