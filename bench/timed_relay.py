@@ -37,7 +37,10 @@ SEAMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "pump",
-        tuple(f"relay.pump:Pump.{name}" for name in ("_do", "_take_posted", "_message", "_acknowledged")),
+        tuple(
+            f"relay.pump:Pump.{name}"
+            for name in ("_do", "_message", "_acknowledged", "head", "data", "eof", "closed")
+        ),
     ),
     (
         "messenger, links, waiting",
@@ -68,15 +71,12 @@ SEAMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("socket read", ("asyncio.selector_events:_SelectorSocketTransport._read_ready",)),
     ("event loop: waiting", ("selectors:DefaultSelector.select",)),
     ("event loop: turns, tasks, timers", ("asyncio.base_events:BaseEventLoop._run_once",)),
-    ("worker threads: HTTP read", ("relay.asker:_Head.read_some", "relay.call:Call.may_read")),
-    (
-        "worker threads: post to the loop",
-        tuple(f"relay.pump:Pump.{name}" for name in ("head", "data", "eof", "closed")),
-    ),
+    ("HTTP, read", ("relay.reading:Reading._look", "relay.answer:AnswerReader.feed")),
+    ("worker threads: HTTP, asked", ("relay.upstream:Upstream._ask",)),
 )  # fmt: skip
 """Part → the functions that are it, without what other seams do inside them."""
 
-OF_WORKERS = frozenset({"worker threads: HTTP read", "worker threads: post to the loop"})
+OF_WORKERS = frozenset({"worker threads: HTTP, asked"})
 """Parts that run on worker threads; all others are the loop's."""
 
 

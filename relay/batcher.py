@@ -6,8 +6,7 @@
 
 So fast paths carry single lines and slow ones batches, with no knob, and a peer that never acknowledges
 gets plain windows. Measured against a window that always waits it saves half a window per line.
-While a frame is under way a line would only be held: whoever brings lines need not hurry then, if he is
-asked within a window (`gathering`, `due_at`). Pure; owned by one `exchange`.
+Pure; owned by one `exchange`.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Batcher(Generic[_Item]):
         batch_ms: longest wait of a line, milliseconds.
     """
 
-    __slots__ = ("_batch_s", "_clear", "_held", "_held_b", "_look_at", "_oldest_at")
+    __slots__ = ("_batch_s", "_clear", "_held", "_held_b", "_oldest_at")
 
     def __init__(self, batch_ms: int = limits.BATCH_MS) -> None:
         self._batch_s = batch_ms / 1000
@@ -43,19 +42,13 @@ class Batcher(Generic[_Item]):
         self._held_b = 0
         self._oldest_at = 0.0
         self._clear = True
-        self._look_at: float | None = None
-
-    @property
-    def gathering(self) -> bool:
-        """Whether a line that comes is held until `due_at` at the earliest, unless it fills a frame."""
-        return bool(self._held) or self._look_at is not None
 
     def feed(self, line: _Item, now: float) -> list[_Item] | None:
         """Take a line; lines that must leave before it can be held, or None."""
         full = None
         too_large = self._held_b + line.size > limits.FRAME_TARGET_B
         if self._held and (too_large or len(self._held) >= limits.BATCH_LINES):
-            full = self._take(now)
+            full = self._take()
         if not self._held:
             self._oldest_at = now
         self._held.append(line)
@@ -65,25 +58,21 @@ class Batcher(Generic[_Item]):
     def acknowledged(self) -> None:
         """The last frame arrived: the path is clear."""
         self._clear = True
-        self._look_at = None
 
     def due_at(self) -> float | None:
-        """When `advance` will have something to give, or lines brought without hurry are to be there."""
-        return self._oldest_at + self._batch_s if self._held else self._look_at
+        """When `advance` will have something to give."""
+        return self._oldest_at + self._batch_s if self._held else None
 
     def advance(self, now: float, *, flush: bool = False) -> list[_Item] | None:
         """The lines that leave now, or None."""
         if not self._held:
-            if self._look_at is not None and now >= self._look_at:
-                self._look_at = None  # nothing came for a window: the next line is news again
             return None
         full = len(self._held) >= limits.BATCH_LINES or self._held_b >= limits.FRAME_TARGET_B
         if flush or self._clear or full or now >= self._oldest_at + self._batch_s:
-            return self._take(now)
+            return self._take()
         return None
 
-    def _take(self, now: float) -> list[_Item]:
+    def _take(self) -> list[_Item]:
         batch, self._held, self._held_b = self._held, [], 0
         self._clear = False
-        self._look_at = now + self._batch_s
         return batch

@@ -55,14 +55,6 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
-class Gather:
-    """From now on bytes of this request may wait until the engine is due, or not any more."""
-
-    tag: int
-    lazy: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Hold:
     """Read no further from the upstream of a request, or go on."""
 
@@ -85,4 +77,4 @@ class Note:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-Command = Send | Start | Abort | Gather | Hold | Probe | Note
+Command = Send | Start | Abort | Hold | Probe | Note

@@ -78,11 +78,6 @@ class Exchange:
         return self.phase is Phase.ENDED
 
     @property
-    def gathering(self) -> bool:
-        """Whether bytes that come now would only be held, so that they may wait until `due_at`."""
-        return self.phase is Phase.GENERATING and self._outflow.gathering
-
-    @property
     def holding(self) -> bool:
         """Whether its upstream is not to be read on: the peer is slow."""
         return self._hearing.holding and not self.ended

@@ -89,11 +89,6 @@ class Outflow:
         # Frames made so far: they leave with the next call even if this one ends in a fault.
         self._made: list[Frame] = []
 
-    @property
-    def gathering(self) -> bool:
-        """Whether what comes now would only be held."""
-        return self._pieces.gathering if self._splitter is None else self._gathered.gathering
-
     def feed(self, data: bytes, ts: int, now: float) -> list[Frame]:
         """Take bytes of the body; the frames that leave now.
 
@@ -130,8 +125,7 @@ class Outflow:
 
     def due_at(self) -> float | None:
         """When `advance` has something to give; None if nothing waits."""
-        times = [at for at in (self._gathered.due_at(), self._pieces.due_at()) if at is not None]
-        return min(times, default=None)
+        return self._pieces.due_at() if self._splitter is None else self._gathered.due_at()
 
     def advance(self, now: float, *, flush: bool = False) -> list[Frame]:
         """Frames whose time has come, or all of them."""

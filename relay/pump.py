@@ -1,20 +1,21 @@
 """The one owner of the engine: feeds it events, carries out its commands, wakes it when it is due.
 
-Everything here runs on one asyncio loop; worker threads only post. Between the pure engine and the
-shells `upstream` and `nkn`; started by `cli`.
+Everything here runs on one asyncio loop. Between the pure engine and the shells `upstream` and `nkn`; started
+by `cli`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from relay.commands import Abort, Command, Effort, Gather, Hold, Note, Probe, Send, Start
+from relay.commands import Abort, Command, Effort, Hold, Note, Probe, Send, Start
 from relay.engine import Engine
 from relay.nkn import Message, MessageTooLargeError, MultiClient, OutboxFull
 from relay.runs import Glimpse
@@ -25,10 +26,6 @@ from wire.errors import Fault
 _DRAIN_S = 2.0
 """How long a stopping relay waits for its last frames to leave."""
 _RECHECK_S = 0.02
-_LAZY_READS = 4
-_LAZY_B = 1024
-"""A request's reads that may wait for the engine's next turn, and the size of one: a fast upstream fills
-frames sooner than that, and its worker may not run further ahead."""
 
 
 class Pump:
@@ -48,11 +45,7 @@ class Pump:
         self._client = client
         self._on_note = on_note
         self._loop = asyncio.get_running_loop()
-        self._lazy: dict[int, int] = {}
         self._unanswered: dict[int, float] = {}
-        self._posted: deque[Callable[[], Sequence[Command]]] = deque()
-        self._scheduled = False
-        self._lock = threading.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
         self._upstream = Upstream(workers, self)
@@ -79,92 +72,41 @@ class Pump:
         """Requests that run or wait, for people."""
         return self._engine.running()
 
-    # -- events of worker threads ---------------------------------------------------------
+    # -- events of upstreams ---------------------------------------------------------------
 
     def head(self, tag: int, status: int, headers: dict[str, str]) -> None:
-        """See upstream.Events."""
-        came_at = time.monotonic()  # as for `data`: a line is not earlier than its head
-        self._post(lambda: self._engine.head(tag, status, headers, came_at))
+        """See reading.Events."""
+        self._do(self._engine.head(tag, status, headers, time.monotonic()))
 
     def data(self, tag: int, data: bytes) -> None:
-        """See upstream.Events; bytes that would only be held wake nobody."""
-        self._posted.append(partial(self._data, tag, data, time.monotonic()))
-        came = self._lazy.get(tag)
-        if came is None or came >= _LAZY_READS or len(data) >= _LAZY_B:
-            self._wake()
-        else:
-            self._lazy[tag] = came + 1
+        """See reading.Events."""
+        self._do(self._engine.data(tag, data, time.monotonic()))
 
     def eof(self, tag: int) -> None:
-        """See upstream.Events."""
-        came_at = time.monotonic()
-        self._post(lambda: self._engine.eof(tag, came_at))
+        """See reading.Events."""
+        self._do(self._engine.eof(tag, time.monotonic()))
 
     def failed(self, tag: int, fault: Fault) -> None:
-        """See upstream.Events."""
-        self._post(lambda: self._engine.failed(tag, fault, time.monotonic()))
+        """See reading.Events."""
+        self._do(self._engine.failed(tag, fault, time.monotonic()))
 
     def closed(self, tag: int) -> None:
-        """See upstream.Events."""
-        self._post(partial(self._closed, tag))
-
-    def _data(self, tag: int, data: bytes, came_at: float) -> Sequence[Command]:
-        self._upstream.taken(tag)
-        if tag in self._lazy:
-            self._lazy[tag] = 0
-        return self._engine.data(tag, data, came_at)
-
-    def _closed(self, tag: int) -> Sequence[Command]:
-        self._upstream.forget(tag)
-        return self._engine.closed(tag, time.monotonic())
-
-    def _post(self, event: Callable[[], Sequence[Command]]) -> None:
-        """Hand an event to the loop."""
-        self._posted.append(event)
-        self._wake()
-
-    def _wake(self) -> None:
-        """Have the loop take what was posted; one wake-up serves all of it."""
-        with self._lock:
-            if self._scheduled:
-                return
-            self._scheduled = True
-        try:
-            self._loop.call_soon_threadsafe(self._woken)
-        except RuntimeError:
-            self._scheduled = False  # the loop is closed: the program is ending
-
-    def _woken(self) -> None:
-        with self._lock:
-            self._scheduled = False
-        self._do(())
-
-    def _take_posted(self) -> None:
-        for _ in range(len(self._posted)):
-            self._carry_out(self._posted.popleft()())
+        """See reading.Events."""
+        self._do(self._engine.closed(tag, time.monotonic()))
 
     # -- commands -------------------------------------------------------------------------
 
     def _message(self, message: Message) -> bool | None:
         """None acknowledges; False leaves a stranger without even that sign of life."""
-        self._take_posted()
         now = time.monotonic()
         self.counts["bytes_in"] += _size(message.payload)
         self._do(self._engine.message(message.src, message.key, message.payload, now))
         return None if self._engine.policy.knows(message.key) else False
 
     def _acknowledged(self, tag: int, number: int, _reply: object) -> None:
-        if self._posted:  # lines that came before it leave with it
-            self._take_posted()
         self._do(self._engine.acknowledged(tag, number, time.monotonic()))
 
     def _do(self, commands: Sequence[Command]) -> None:
-        self._carry_out(commands)
-        if self._posted:  # perhaps without waking anybody, just before the request ceased to be lazy
-            self._take_posted()
-        self._arm()
-
-    def _carry_out(self, commands: Sequence[Command]) -> None:
         for command in commands:
             match command:
                 case Send():
@@ -173,20 +115,13 @@ class Pump:
                     self._upstream.start(tag, request)
                 case Abort(tag):
                     self._upstream.abort(tag)
-                case Gather(tag, lazy):
-                    self._gather(tag, lazy=lazy)
                 case Hold(tag, held):
                     self._upstream.hold(tag, held=held)
                 case Probe(urls):
                     self._probe(dict(urls))
                 case Note():
                     self._note(command)
-
-    def _gather(self, tag: int, *, lazy: bool) -> None:
-        if lazy:
-            self._lazy[tag] = 0
-        else:
-            self._lazy.pop(tag, None)
+        self._arm()
 
     def _note(self, note: Note) -> None:
         if note.event == "request":
@@ -238,9 +173,13 @@ class Pump:
     def _probe(self, urls: dict[str, str]) -> None:
         def ask() -> None:
             services = probe(urls)
-            self._post(lambda: self._engine.probed(services, time.monotonic()))
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the program is ending
+                self._loop.call_soon_threadsafe(self._probed, services)
 
         threading.Thread(target=ask, name="health", daemon=True).start()
+
+    def _probed(self, services: list[dict[str, Any]]) -> None:
+        self._do(self._engine.probed(services, time.monotonic()))
 
     def _arm(self) -> None:
         """Wake up when the engine is due; too early does no harm, so the timer is seldom moved."""
@@ -256,7 +195,6 @@ class Pump:
 
     def _tick(self) -> None:
         self._timer = None
-        self._take_posted()
         self._do(self._engine.advance(time.monotonic()))
 
 

@@ -1,20 +1,17 @@
 """The relay's shells on paper: what `pump`, `messenger`, `links` and `upstream` do around the engine.
 
-Frames go out by the real `Flights` over paths that lose them; lines of a request whose reader need not hurry
-wait for the loop's next turn, as `pump` lets them. Each word into the engine and out of it goes to the
-`Book`.
+Frames go out by the real `Flights` over paths that lose them. Each word into the engine and out of it goes to
+the `Book`.
 """
 
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from relay.commands import Abort, Command, Effort, Gather, Hold, Send, Start
+from relay.commands import Abort, Command, Effort, Hold, Send, Start
 from relay.engine import Engine
 from relay.nkn.flights import Flight
 from relay.nkn.multi import Seen
@@ -26,10 +23,6 @@ from simulator.resending import Resending
 from simulator.upstreams import Plan, Worker, plan
 from wire import limits
 from wire.errors import Fault
-
-_LAZY_READS = 4
-_LAZY_B = 1024
-"""As `pump` has them."""
 
 
 class Shell:
@@ -58,8 +51,6 @@ class Shell:
         self._waiting: dict[bytes, tuple[int, int]] = {}
         self._frames: dict[bytes, dict[str, Any]] = {}
         self._workers: dict[int, Worker] = {}
-        self._lazy: dict[int, int] = {}
-        self._posted: deque[Callable[[], None]] = deque()
         self._ids = 0
         self._tick_at = float("inf")
 
@@ -69,7 +60,6 @@ class Shell:
         """A copy of a peer's message."""
         _, first = self._seen.arrive(place.key, message, self._clock.now)
         if first:
-            self._take_posted()
             now = self._clock.now
             self._book.hears(place.addr, place.key, text, now)
             self._carry_out(self._engine.message(place.addr, place.key, text, now), now)
@@ -83,14 +73,12 @@ class Shell:
         waiter = self._waiting.pop(message, None)
         if waiter is None:
             return
-        self._take_posted()
         self._book.acknowledged(*waiter, now)
         self._carry_out(self._engine.acknowledged(*waiter, now), now)
         self._turn()
 
     def stop(self) -> None:
         """The relay is told to stop: what runs is ended, what comes is refused."""
-        self._take_posted()
         now = self._clock.now
         self._book.stops(now)
         self._carry_out(self._engine.stop(now), now)
@@ -105,24 +93,20 @@ class Shell:
 
     def head(self, tag: int, status: int, headers: dict[str, str]) -> None:
         """See upstreams.Ears."""
-        self._take_posted()
         now = self._clock.now
         self._book.head(tag, status, headers, now)
         self._carry_out(self._engine.head(tag, status, headers, now), now)
         self._turn()
 
     def data(self, tag: int, data: bytes) -> None:
-        """See upstreams.Ears; bytes that would only be held wake nobody."""
-        self._posted.append(partial(self._data, tag, data, self._clock.now))
-        came = self._lazy.get(tag)
-        if came is None or came >= _LAZY_READS or len(data) >= _LAZY_B:
-            self._turn()
-        else:
-            self._lazy[tag] = came + 1
+        """See upstreams.Ears."""
+        now = self._clock.now
+        self._book.data(tag, data, now)
+        self._carry_out(self._engine.data(tag, data, now), now)
+        self._turn()
 
     def eof(self, tag: int) -> None:
         """See upstreams.Ears."""
-        self._take_posted()
         now = self._clock.now
         self._book.eof(tag, now)
         self._carry_out(self._engine.eof(tag, now), now)
@@ -130,14 +114,12 @@ class Shell:
 
     def failed(self, tag: int, fault: Fault) -> None:
         """See upstreams.Ears."""
-        self._take_posted()
         self._book.says("failed", (tag, fault.code), self._clock.now)
         self._carry_out(self._engine.failed(tag, fault, self._clock.now), self._clock.now)
         self._turn()
 
     def closed(self, tag: int) -> None:
         """See upstreams.Ears."""
-        self._take_posted()
         del self._workers[tag]
         self._book.closed(tag, self._clock.now)
         self._carry_out(self._engine.closed(tag, self._clock.now), self._clock.now)
@@ -145,19 +127,8 @@ class Shell:
 
     # -- the loop -----------------------------------------------------------------------
 
-    def _data(self, tag: int, data: bytes, came_at: float) -> None:
-        if tag in self._lazy:
-            self._lazy[tag] = 0
-        self._book.data(tag, data, came_at)
-        self._carry_out(self._engine.data(tag, data, came_at), came_at)
-
-    def _take_posted(self) -> None:
-        while self._posted:
-            self._posted.popleft()()
-
     def _turn(self) -> None:
-        """The end of a turn of the loop: what was posted is taken, the timer is set."""
-        self._take_posted()
+        """The end of a turn of the loop: the timer is set."""
         due = self._engine.due_at()
         if due is not None and due < self._tick_at:
             self._tick_at = due
@@ -167,7 +138,6 @@ class Shell:
         if due != self._tick_at:
             return  # an earlier one took its place
         self._tick_at = float("inf")
-        self._take_posted()
         now = self._clock.now
         self._book.ticks(now, self._engine.due_at())
         self._carry_out(self._engine.advance(now), now)
@@ -186,18 +156,10 @@ class Shell:
                     self._workers[tag] = worker
                 case Abort(tag):
                     self._workers[tag].abort()
-                case Gather(tag, lazy):
-                    self._gather(tag, lazy=lazy)
                 case Hold(tag, held):
                     if tag in self._workers:
                         self._workers[tag].hold(held=held)
         self._book.settled(at)
-
-    def _gather(self, tag: int, *, lazy: bool) -> None:
-        if lazy:
-            self._lazy[tag] = 0
-        else:
-            self._lazy.pop(tag, None)
 
     # -- to the network -----------------------------------------------------------------
 

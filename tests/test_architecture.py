@@ -30,7 +30,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "relay.nkn.devnode.glossary",
     ),
     2: (
-        "relay.admission", "relay.answered", "relay.batcher", "relay.cloud", "relay.commands",
+        "relay.admission", "relay.answer", "relay.answered", "relay.batcher", "relay.cloud", "relay.commands",
         "relay.engine", "relay.events",
         "relay.exchange", "relay.frames", "relay.gaps", "relay.hearing", "relay.inquiry", "relay.manner",
         "relay.named", "relay.outflow", "relay.parcel", "relay.patience",
@@ -58,7 +58,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "farm.embedded.responses", "farm.embedded.responses_voice", "farm.embedded.messages",
         "farm.embedded.messages_voice", "farm.embedded.doors", "farm.embedded.gguf",
     ),
-    3: ("relay.nkn", "relay.asker", "relay.call", "relay.upstream", "relay.pump", "relay.peer",
+    3: ("relay.nkn", "relay.asker", "relay.call", "relay.reading", "relay.workers", "relay.upstream",
+        "relay.pump", "relay.peer",
         "relay.metrics", "relay.panel", "relay.terminal", "relay.thrift", "farm"),
     4: (
         "relay.__main__", "relay.asking", "relay.cli", "relay.journal", "relay.keyfile",

@@ -154,6 +154,11 @@ JSON_MEMBERS_MAX: Final = 120_000
 """Of one JSON text: the longest `context` of a model, or vectors, are some 100,000 numbers."""
 READS_PER_S: Final = 1500.0
 """Of all streams' upstreams together: what takes about a third of a core."""
+ROUND_S: Final = 0.01
+"""Upstreams that rest are read on in common rounds: what is done at once is done on warm caches."""
+WORKERS_AT_ONCE: Final = 4
+WORKER_LATE_S: Final = 0.02
+"""Threads that ask upstreams: so many come without delay; more, while a request waits for one so long."""
 ANSWERED_MAX: Final = 8192
 ANSWERED_TTL_S: Final = 300.0
 """Ids of ended requests remembered, so that a late copy is not executed again."""
@@ -212,10 +217,10 @@ UPLOAD_ASK_S: Final = 1.0
 """Chunks that are missing so long after the last one came are asked for, then ever more rarely."""
 UPLOAD_SILENCE_S: Final = 60.0
 """An upload of which nothing came for so long is given up."""
-HEAD_BUFFER_B: Final = 1024
-READ_LEAST_B: Final = 4 * 1024
 READ_B: Final = 64 * 1024
 """One read from an upstream."""
+ANSWER_HEAD_MAX_B: Final = 128 * 1024
+"""Of an upstream's answer; each line of it is bounded by the standard library, at half as much."""
 UNSENT_HIGH_B: Final = 1024 * 1024
 UNSENT_LOW_B: Final = 256 * 1024
 """Bytes of a stream not yet written to a socket: above the first its upstream is not read on,

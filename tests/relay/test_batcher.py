@@ -42,10 +42,7 @@ def test_the_first_line_leaves_at_once():
     batcher: Batcher[Item] = Batcher()
     assert batcher.feed(Item(1), 5.0) is None
     assert batcher.advance(5.0) == items(1)
-    assert batcher.gathering
-    batcher.acknowledged()
     assert batcher.due_at() is None
-    assert not batcher.gathering
 
 
 def test_a_second_line_waits_for_the_window_of_the_oldest():
@@ -118,22 +115,6 @@ def test_flush_takes_everything():
     assert batcher.advance(10.0) is None
     assert batcher.advance(10.0, flush=True) == items(1)
     assert not batcher._held
-
-
-def test_for_a_window_after_a_frame_lines_need_no_hurry_and_then_they_are_news_again():
-    batcher = busy_batcher()
-    batcher.feed(Item(1), 10.0)
-    batcher.advance(10.08)
-    assert batcher.due_at() == 10.08 + 0.08
-    assert batcher.advance(10.15) is None
-    assert batcher.gathering
-    assert batcher.advance(10.17) is None
-    assert batcher.due_at() is None
-    assert not batcher.gathering
-    # Brought without hurry, told late: it counts from when it came.
-    batcher.feed(Item(2), 10.2)
-    assert batcher.due_at() == 10.2 + 0.08
-    assert batcher.gathering
 
 
 def test_the_window_is_configurable():

@@ -41,10 +41,7 @@ def test_lines_that_come_together_leave_together():
     flow = outflow()
     assert parts(flow.feed(b"a\n\nb\nrest", 7, 0.0)) == [[(1, "a"), (2, ""), (3, "b")]]
     assert (flow.bytes, flow.seq, flow.lines) == (9, 3, 3)
-    assert flow.gathering
-    flow.acknowledged()
     assert flow.due_at() is None
-    assert not flow.gathering
     assert parts(flow.finish(8, 0.1)) == [[(4, "rest")]]
     assert (flow.bytes, flow.seq, flow.lines) == (9, 4, 4)
 
@@ -300,12 +297,12 @@ def test_an_acknowledged_chunk_lets_the_next_one_leave_at_once():
     assert parts(flow.advance(0.0)) == [(2, b"y")]
 
 
-def test_lines_that_turn_to_bytes_are_due_when_the_older_of_both_is():
+def test_lines_that_turn_to_bytes_leave_with_the_bytes_and_what_follows_is_due_as_they_were():
     flow = outflow()
     flow.feed(b"a\n", 0, 0.0)
     assert flow.feed(b"b\n", 0, 0.01) == []
-    first = flow.due_at()
-    flow.feed(b"\xff\n", 0, 0.02)
-    assert flow.due_at() is not None
-    assert first is not None
-    assert flow.due_at() <= first + 0.02
+    assert flow.due_at() == 0.01 + limits.BATCH_MS / 1000
+    assert parts(flow.feed(b"\xff\n", 0, 0.02)) == [[(2, "b")], (3, b"\xff\n")]
+    assert flow.due_at() is None
+    assert flow.feed(b"c\n", 0, 0.03) == []
+    assert flow.due_at() == 0.03 + limits.BATCH_MS / 1000

@@ -1,4 +1,4 @@
-"""The pump between an upstream and a client that only note: what is posted leaves in order, waking seldom."""
+"""The pump between an upstream and a client that only note: what comes leaves in order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEAD = {"content-type": "application/x-ndjson"}
 
 
 class FakeUpstream:
-    """Notes what it is told; the test posts in its name."""
+    """Notes what it is told; the test tells events in its name."""
 
     def __init__(self, _workers: int, events: Any) -> None:
         self.events = events
@@ -83,14 +83,6 @@ class Bench:
         )
         self.pump = Pump(engine, self.client, 1, lambda _note: None)  # type: ignore[arg-type]
         self.upstream: FakeUpstream = self.pump._upstream  # type: ignore[assignment]
-        self.wakes = 0
-        real = self.pump._loop.call_soon_threadsafe
-
-        def counted(*given: Any) -> Any:
-            self.wakes += 1
-            return real(*given)
-
-        self.pump._loop.call_soon_threadsafe = counted  # type: ignore[method-assign]
 
     def ask(self) -> int:
         req = {"path": "/api/chat", "method": "POST", "json": {"model": "m"}, "stream": True}
@@ -120,117 +112,74 @@ class Bench:
 @pytest.fixture
 async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     monkeypatch.setattr(pumps, "Upstream", FakeUpstream)
-    loop = asyncio.get_running_loop()
-    real = loop.call_soon_threadsafe
     one = Bench()
     yield one
-    loop.call_soon_threadsafe = real  # type: ignore[method-assign]
     await one.pump.stop()
 
 
-async def streaming(bench: Bench) -> int:
+def streaming(bench: Bench) -> int:
     tag = bench.ask()
     bench.upstream.events.head(tag, 200, HEAD)
-    await bench.until(lambda: len(bench.client.frames) == 1)
+    assert len(bench.client.frames) == 1
     return tag
 
 
-async def test_the_first_line_wakes_the_loop_and_leaves(bench: Bench) -> None:
-    tag = await streaming(bench)
-    bench.upstream.events.data(tag, b'{"n":0}\n')
-    await bench.until(lambda: bench.lines == ['{"n":0}'])
-    assert ("taken", (tag,)) in bench.upstream.told
-
-
-async def test_what_comes_at_once_keeps_the_times_at_which_it_came(bench: Bench) -> None:
-    tag = bench.ask()
-    bench.upstream.events.head(tag, 200, HEAD)
+async def test_the_first_line_leaves_at_once_and_the_next_with_its_acknowledgement(bench: Bench) -> None:
+    tag = streaming(bench)
     bench.upstream.events.data(tag, b"0\n")
-    threading.Event().wait(0.02)  # the loop is busy elsewhere
-    bench.upstream.events.eof(tag)
-    await bench.until(lambda: len(bench.client.frames) == 3)
-    begin, lines, _ = bench.client.frames
-    assert lines["lines"][0]["ts"] - begin["ts"] in {0, 1}
-
-
-async def test_lines_that_would_only_be_held_wake_nobody_and_leave_with_the_acknowledgement(
-    bench: Bench,
-) -> None:
-    tag = await streaming(bench)
-    bench.upstream.events.data(tag, b"0\n")
-    await bench.until(lambda: bench.lines == ["0"])
-    before = bench.wakes
+    assert bench.lines == ["0"]
     bench.upstream.events.data(tag, b"1\n")
     bench.upstream.events.data(tag, b"2\n")
-    assert bench.wakes == before
+    assert bench.lines == ["0"]
     bench.acknowledge()
     assert bench.lines == ["0", "1", "2"]
     assert [line["line"] for line in bench.client.frames[-1]["lines"]] == ["1", "2"]
 
 
 async def test_without_an_acknowledgement_they_leave_by_themselves(bench: Bench) -> None:
-    tag = await streaming(bench)
+    tag = streaming(bench)
     bench.upstream.events.data(tag, b"0\n")
-    await bench.until(lambda: bench.lines == ["0"])
     bench.upstream.events.data(tag, b"1\n")
     await bench.until(lambda: bench.lines == ["0", "1"])
 
 
-async def test_more_than_a_few_or_large_reads_wake_the_loop_all_the_same(bench: Bench) -> None:
-    tag = await streaming(bench)
-    bench.upstream.events.data(tag, b"0\n")
-    await bench.until(lambda: bench.lines == ["0"])
-    before = bench.wakes
-    for number in range(pumps._LAZY_READS + 1):
-        bench.upstream.events.data(tag, b"%d\n" % number)
-    assert bench.wakes == before + 1
-    await bench.until(lambda: not bench.pump._posted)
-    before = bench.wakes
-    bench.upstream.events.data(tag, b"x" * pumps._LAZY_B)
-    assert bench.wakes == before + 1
-
-
-async def test_after_a_quiet_window_the_next_line_is_news_again(bench: Bench) -> None:
-    tag = await streaming(bench)
-    bench.upstream.events.data(tag, b"0\n")
-    await bench.until(lambda: tag in bench.pump._lazy)
-    await bench.until(lambda: tag not in bench.pump._lazy)
-    before = bench.wakes
-    bench.upstream.events.data(tag, b"1\n")
-    assert bench.wakes == before + 1
-
-
 @pytest.mark.parametrize("acknowledging", [True, False])
-async def test_whatever_a_worker_posts_leaves_whole_and_in_order(bench: Bench, acknowledging: bool) -> None:
-    tag = await streaming(bench)
+async def test_whatever_comes_leaves_whole_and_in_order(bench: Bench, acknowledging: bool) -> None:
+    tag = streaming(bench)
     wanted = [str(number) for number in range(400)]
-
-    def work() -> None:
-        for number, line in enumerate(wanted):
-            bench.upstream.events.data(tag, line.encode() + b"\n")
-            if number % 7 == 0:
-                threading.Event().wait(0.001)
-        bench.upstream.events.data(tag, b'{"done":true}\n')
-        bench.upstream.events.eof(tag)
-        bench.upstream.events.closed(tag)
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    async with asyncio.timeout(PATIENCE_S):
-        while bench.client.frames[-1]["event"] != "relay.response.end":
-            await asyncio.sleep(0.003)
+    for number, line in enumerate(wanted):
+        bench.upstream.events.data(tag, line.encode() + b"\n")
+        if number % 7 == 0:
+            await asyncio.sleep(0.001)
             if acknowledging:
                 bench.acknowledge()
-    worker.join()
+    bench.upstream.events.data(tag, b'{"done":true}\n')
+    bench.upstream.events.eof(tag)
+    bench.upstream.events.closed(tag)
     assert bench.lines == [*wanted, '{"done":true}']
     assert bench.client.frames[-1]["ok"] is True
-    assert bench.pump._lazy == {}
+
+
+async def test_a_health_question_is_answered_by_a_thread(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def probe(urls: dict[str, str]) -> list[dict[str, Any]]:
+        threads.append(threading.current_thread())
+        return [{"name": name, "ok": True, "detail": "HTTP 200"} for name in urls]
+
+    monkeypatch.setattr(pumps, "probe", probe)
+    bench.say(event="relay.health", id="h")
+    await bench.until(lambda: bool(bench.client.frames))
+    assert bench.client.frames[0]["services"] == [{"name": "ollama", "ok": True, "detail": "HTTP 200"}]
+    assert threads != [threading.current_thread()]
 
 
 async def test_what_is_asked_for_again_is_sent_once_and_only_while_little_waits_for_the_sockets(
     bench: Bench,
 ) -> None:
-    tag = await streaming(bench)
+    tag = streaming(bench)
     bench.upstream.events.data(tag, b"0\n")
     await bench.until(lambda: bench.lines == ["0"])
     assert bench.client.terms == [(True, False), (True, True)]
@@ -245,7 +194,7 @@ async def test_what_is_asked_for_again_is_sent_once_and_only_while_little_waits_
 
 
 async def test_a_full_outbox_is_counted_and_the_stream_goes_on(bench: Bench) -> None:
-    tag = await streaming(bench)
+    tag = streaming(bench)
     bench.client.fault = OutboxFull("full")
     bench.upstream.events.data(tag, b"0\n")
     await bench.until(lambda: bench.pump.counts["send_failed_OutboxFull"] == 1)
@@ -257,7 +206,7 @@ async def test_a_full_outbox_is_counted_and_the_stream_goes_on(bench: Bench) -> 
 async def test_bytes_and_the_first_line_are_counted_once(bench: Bench) -> None:
     notes: list[Note] = []
     bench.pump._on_note = notes.append
-    tag = await streaming(bench)
+    tag = streaming(bench)
     before = bench.pump.counts["bytes_out"]
     bench.upstream.events.data(tag, "wörd\n".encode())
     await bench.until(lambda: bench.lines == ["wörd"])

@@ -1,10 +1,10 @@
-"""HTTP on worker threads, against small real servers on loopback."""
+"""HTTP to upstreams, against small real servers on loopback."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
-import itertools
 import queue
 import socket
 import ssl
@@ -19,8 +19,7 @@ from typing import Any
 import h11
 import pytest
 
-from relay import call as calls
-from relay import thrift, upstream
+from relay import thrift, upstream, workers
 from relay.call import Call
 from relay.events import StreamMode
 from relay.nkn.devnode import certificate
@@ -34,8 +33,6 @@ Make = Callable[..., UpstreamRequest]
 Event = tuple[Any, ...]
 PATIENCE_S = 20.0
 """After this long a wait has failed; no test lasts as long, and none measures it."""
-
-pytestmark = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 
 
 class Peer:
@@ -129,7 +126,7 @@ class Server:
 
 
 class Recorder:
-    """The events of the workers, in order."""
+    """The events, in order."""
 
     def __init__(self) -> None:
         self.queue: queue.Queue[Event] = queue.Queue()
@@ -157,11 +154,14 @@ class Recorder:
 
 
 class Bench:
-    """An Upstream, its events, and servers; `until_closed` plays the pump."""
+    """An Upstream on a loop on a thread, its events, and servers."""
 
     def __init__(self, make: Make, workers: int) -> None:
         self.events = Recorder()
-        self.upstream = Upstream(workers, self.events)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.upstream = self.on_loop(lambda: Upstream(workers, self.events))
         self.servers: list[Server] = []
         self._make = make
         self._tags = 0
@@ -172,29 +172,52 @@ class Bench:
 
     def start(self, url: str, **changes: Any) -> int:
         self._tags += 1
-        self.upstream.start(self._tags, self._make(url=url, **changes))
+        request = self._make(url=url, **changes)
+        self.on_loop(lambda: self.upstream.start(self._tags, request))
         return self._tags
+
+    def on_loop(self, function: Callable[[], Any]) -> Any:
+        async def called() -> Any:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(called(), self.loop).result(PATIENCE_S)
+
+    def abort(self, tag: int) -> None:
+        self.on_loop(lambda: self.upstream.abort(tag))
+
+    def hold(self, tag: int, *, held: bool) -> None:
+        self.on_loop(lambda: self.upstream.hold(tag, held=held))
+
+    def pause(self, *, paused: bool) -> None:
+        self.on_loop(lambda: self.upstream.pause(paused=paused))
+
+    @property
+    def threads(self) -> list[threading.Thread]:
+        return list(self.upstream._workers._threads)
 
     def until_closed(self, tag: int) -> list[Event]:
         """The events up to `closed`, bytes of the body joined into one `data`."""
         found: list[Event] = []
         while (event := self.events.next())[0] != "closed":
             assert event[1] == tag
-            if event[0] == "data":
-                self.upstream.taken(tag)
-                if found and found[-1][0] == "data":
-                    event = ("data", tag, found.pop()[2] + event[2])
+            if event[0] == "data" and found and found[-1][0] == "data":
+                event = ("data", tag, found.pop()[2] + event[2])
             found.append(event)
         assert event == ("closed", tag)
-        self.upstream.forget(tag)
         assert self.events.queue.empty()
         return found
 
     def close(self) -> None:
-        self.upstream.close()
-        for thread in self.upstream._threads:
+        threads = self.threads
+        self.on_loop(self.upstream.close)
+        for thread in threads:
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
+        self.on_loop(lambda: None)
+        assert self.upstream._calls == {}
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(PATIENCE_S)
+        self.loop.close()
         for server in self.servers:
             server.close()
 
@@ -230,12 +253,6 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.001)
 
 
-def waits(bench: Bench, tag: int) -> Callable[[], bool]:
-    """Whether the worker of this request is held before its next read."""
-    call = bench.upstream._calls[tag]
-    return lambda: bool(call._changed._waiters)
-
-
 # -- answers ----------------------------------------------------------------------------------
 
 
@@ -254,7 +271,6 @@ def test_chunked_pieces_arrive_as_they_are_sent(bench):
     assert bench.events.next() == ("head", tag, 200, {"content-type": "application/x-ndjson"})
     for number in range(3):
         assert bench.events.next() == ("data", tag, b"line %d\n" % number)
-        bench.upstream.taken(tag)
         taken.release()
     assert bench.until_closed(tag) == [("eof", tag)]
 
@@ -396,7 +412,6 @@ def test_a_reset_in_the_middle_is_broken(bench):
     assert bench.events.next()[0] == "head"
     found = [bench.events.next()[2]]
     taken.set()
-    bench.upstream.taken(tag)
     while (event := bench.events.next())[0] == "data":
         found.append(event[2])
     assert b"".join(found) in {b"a\n", b"a\nhe"}
@@ -527,7 +542,7 @@ def test_a_worker_survives_a_hundred_failures(bench):
     answers[:] = [OK + b"Content-Length: 2\r\n\r\nhi"]
     tag = bench.start(server.url)
     assert bench.until_closed(tag)[-1] == ("eof", tag)
-    assert [thread.is_alive() for thread in bench.upstream._threads] == [True]
+    assert [thread.is_alive() for thread in bench.threads] == [True]
     assert bench.upstream._calls == {}
 
 
@@ -545,8 +560,7 @@ def test_abort_frees_a_blocked_read_and_closes_the_connection(bench, tls):
     tag = bench.start(server.url, verify=not tls)
     assert bench.events.next()[0] == "head"
     assert bench.events.next() == ("data", tag, b"a\n")
-    bench.upstream.taken(tag)
-    bench.upstream.abort(tag)
+    bench.abort(tag)
     assert bench.until_closed(tag) == []
     assert server.peers[0].gone.wait(PATIENCE_S)
 
@@ -562,7 +576,7 @@ def test_abort_before_the_head(bench):
     server = bench.serve(script)
     tag = bench.start(server.url)
     assert asked.wait(PATIENCE_S)
-    bench.upstream.abort(tag)
+    bench.abort(tag)
     assert bench.until_closed(tag) == []
     assert server.peers[0].gone.wait(PATIENCE_S)
 
@@ -580,7 +594,7 @@ def test_abort_while_a_large_body_is_being_sent(bench):
     server = bench.serve(script)
     tag = bench.start(server.url, body=b"x" * 32_000_000)
     assert begun.wait(PATIENCE_S)
-    bench.upstream.abort(tag)
+    bench.abort(tag)
     assert bench.until_closed(tag) == []
     let_go.set()
     assert server.peers[0].gone.wait(PATIENCE_S)
@@ -602,32 +616,41 @@ def test_an_upstream_may_take_longer_to_read_a_request_than_to_accept_it(bench, 
 
 
 def test_abort_of_what_no_worker_took_yet_makes_no_connection(bench):
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.wait_gone()
-
-    server = bench.serve(script)
-    first, second = bench.start(server.url), bench.start(server.url)
+    server = bench.serve(Peer.wait_gone)
+    first, second = bench.start(server.url.replace("http:", "https:")), bench.start(server.url)
     until(lambda: server.peers)
-    bench.upstream.abort(second)
-    bench.upstream.abort(first)
+    bench.abort(second)
+    bench.abort(first)  # which waits for a handshake
     assert bench.events.next() == ("closed", first)
     assert bench.events.next() == ("closed", second)
     assert len(server.peers) == 1
 
 
 def test_abort_while_held(bench):
-    tag = bench.start(bench.serve(answering(CHUNKED + chunk(b"a"))).url)
-    bench.upstream.pause(paused=True)
+    go_on = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(CHUNKED)
+        assert go_on.wait(PATIENCE_S)
+        peer.send(chunk(b"a"))
+        peer.wait_gone()
+
+    server = bench.serve(script)
+    tag = bench.start(server.url)
     assert bench.events.next()[0] == "head"
-    bench.upstream.abort(tag)
-    assert [event for event in bench.until_closed(tag) if event[0] != "data"] == []
+    bench.hold(tag, held=True)
+    go_on.set()
+    bench.abort(tag)
+    bench.abort(tag)
+    assert bench.until_closed(tag) == []
+    assert server.peers[0].gone.wait(PATIENCE_S)
 
 
 def test_abort_of_an_unknown_request_is_nothing(bench):
-    bench.upstream.abort(99)
-    bench.upstream.taken(99)
-    bench.upstream.forget(99)
+    bench.abort(99)
+    bench.hold(99, held=True)
+    bench.hold(99, held=False)
     assert bench.events.queue.empty()
 
 
@@ -637,10 +660,9 @@ def test_a_connection_that_stands_after_the_abort_is_shut_at_once(make_request):
     with here, there, contextlib.closing(detaching(call)):
         there.settimeout(PATIENCE_S)
         call.abort()
-        assert call.attach(here) is here
+        call.attach(here)
         assert there.recv(1) == b""
         assert call.aborted
-        assert not call.may_read()
     assert call._socket is None
 
 
@@ -670,66 +692,121 @@ def test_abort_in_the_middle_of_a_tls_handshake(bench):
     server = bench.serve(script)
     tag = bench.start(server.url.replace("http:", "https:"))
     assert greeted.wait(PATIENCE_S)
-    bench.upstream.abort(tag)
+    bench.abort(tag)
     assert bench.until_closed(tag) == []
     assert server.peers[0].gone.wait(PATIENCE_S)
 
 
 def test_no_file_descriptor_is_kept(bench):
-    server = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nhi"))
+    go_on = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(CHUNKED)
+        assert go_on.wait(PATIENCE_S)
+        peer.send(b"0\r\n\r\n")
+        peer.wait_gone()
+
+    server = bench.serve(script)
     tag = bench.start(server.url)
     call = bench.upstream._calls[tag]
-    bench.until_closed(tag)
+    assert bench.events.next()[0] == "head"
+    reading = bench.upstream._readings[tag]
     assert call._socket is None
+    go_on.set()
+    assert bench.until_closed(tag) == [("eof", tag)]
+    assert reading._connection is None
+    assert server.peers[0].gone.wait(PATIENCE_S)
+    assert (bench.upstream._calls, bench.upstream._readings) == ({}, {})
 
 
 # -- holding ------------------------------------------------------------------------------------
 
 
 def test_pause_holds_reading_and_resume_lets_it_go_on(bench):
-    server = bench.serve(answering(CHUNKED + chunk(b"a") + chunk(b"b") + b"0\r\n\r\n"))
-    bench.upstream.pause(paused=True)
-    tag = bench.start(server.url)
-    assert bench.events.next()[0] == "head"
-    until(waits(bench, tag))
+    sent = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(CHUNKED + chunk(b"a") + chunk(b"b") + b"0\r\n\r\n")
+        sent.set()
+        peer.wait_gone()
+
+    bench.pause(paused=True)
+    tag = bench.start(bench.serve(script).url)
+    until(lambda: tag in bench.upstream._readings)
+    assert sent.wait(PATIENCE_S)
+    bench.pause(paused=True)
+    bench.on_loop(lambda: None)
     assert bench.events.queue.empty()
-    bench.upstream.pause(paused=True)
-    assert waits(bench, tag)()
-    bench.upstream.pause(paused=False)
-    assert bench.until_closed(tag) == [("data", tag, b"ab"), ("eof", tag)]
+    bench.pause(paused=False)
+    assert bench.until_closed(tag)[1:] == [("data", tag, b"ab"), ("eof", tag)]
 
 
-def test_a_pause_reaches_those_that_run_already(bench):
-    taken = threading.Event()
+@pytest.mark.parametrize("tls", [False, True])
+def test_what_runs_already_is_held_by_a_pause_or_by_itself_and_goes_on_when_neither_holds_it(bench, tls):
+    sent, go_on = threading.Event(), threading.Event()
 
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(CHUNKED, chunk(b"a"))
-        assert taken.wait(PATIENCE_S)
+        assert go_on.wait(PATIENCE_S)
         peer.send(chunk(b"b"), chunk(b"c"), b"0\r\n\r\n")
+        sent.set()
+        peer.wait_gone()
 
-    tag = bench.start(bench.serve(script).url)
+    server = bench.serve(script, certificate.make("127.0.0.1")[0] if tls else None)
+    tag = bench.start(server.url, verify=False)
     assert [bench.events.next()[0], bench.events.next()[0]] == ["head", "data"]
-    bench.upstream.taken(tag)
-    bench.upstream.pause(paused=True)
-    taken.set()
-    until(waits(bench, tag))
-    held = []
-    while not bench.events.queue.empty():
-        held.append(bench.events.next())
-    assert len(held) <= 1, "a read that had begun may still end"
-    bench.upstream.pause(paused=False)
-    while (event := bench.events.next())[0] == "data":
-        held.append(event)
-    assert b"".join(data for _, _, data in held) == b"bc"
-    assert event[0] == "eof"
+    bench.pause(paused=True)
+    bench.hold(tag, held=True)
+    bench.pause(paused=False)
+    go_on.set()
+    assert sent.wait(PATIENCE_S)
+    bench.pause(paused=True)
+    bench.hold(tag, held=False)
+    bench.on_loop(lambda: None)
+    assert bench.events.queue.empty()
+    bench.pause(paused=False)
+    assert bench.until_closed(tag) == [("data", tag, b"bc"), ("eof", tag)]
 
 
-def test_an_idle_worker_keeps_nothing_of_the_last_request(bench):
-    url = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nok")).url
-    tag = bench.start(url, body=b"a prompt")
+def test_an_upstream_that_is_held_cannot_send_on(bench):
+    body = bytes(32_000_000)  # more than the kernel keeps for both ends
+    sent = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK, b"Content-Length: %d\r\n\r\n" % len(body))
+        assert go_on.wait(PATIENCE_S)
+        peer.send(body)
+        sent.set()
+
+    go_on = threading.Event()
+    tag = bench.start(bench.serve(script).url)
+    assert bench.events.next()[0] == "head"
+    bench.hold(tag, held=True)
+    go_on.set()
+    assert not sent.wait(0.1)
+    assert bench.events.queue.empty()
+    bench.hold(tag, held=False)
+    assert bench.until_closed(tag) == [("data", tag, body), ("eof", tag)]
+    assert sent.wait(PATIENCE_S)
+
+
+@pytest.mark.parametrize("cut", [b"", chunk(b"a")])
+def test_an_idle_worker_keeps_nothing_of_the_last_request(bench, cut):
+    go_on = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        assert go_on.wait(PATIENCE_S)
+        peer.send(CHUNKED, cut or b"0\r\n\r\n")
+
+    tag = bench.start(bench.serve(script).url, body=b"a prompt")
     kept = weakref.ref(bench.upstream._calls[tag])
-    bench.until_closed(tag)
+    go_on.set()
+    assert bench.until_closed(tag)[-1][0] == ("failed" if cut else "eof")
 
     def is_gone() -> bool:
         gc.collect()
@@ -738,25 +815,40 @@ def test_an_idle_worker_keeps_nothing_of_the_last_request(bench):
     until(is_gone)
 
 
-def test_workers_are_made_when_they_are_needed_and_no_more_than_allowed(make_request):
+def test_threads_are_made_when_they_are_needed_and_no_more_than_allowed(make_request):
     running = Bench(make_request, workers=2)
-    go_on = threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        assert go_on.wait(PATIENCE_S)
-        peer.send(OK + b"Content-Length: 2\r\n\r\nok")
-
-    server = running.serve(script)
-    assert not running.upstream._threads
+    server = running.serve(Peer.wait_gone)
+    assert not running.threads
     for _ in range(5):
-        running.start(server.url)
+        running.start(server.url.replace("http:", "https:"))  # a handshake that never comes
     until(lambda: len(server.peers) == 2)
-    assert len(running.upstream._threads) == 2
-    go_on.set()
-    events = iter(running.events.next, None)
-    assert [next(event for event in events if event[0] == "closed") for _ in range(5)]
-    assert len(running.upstream._threads) == 2
+    time.sleep(3 * limits.WORKER_LATE_S)
+    assert (len(running.threads), len(server.peers)) == (2, 2)
+    running.close()
+    assert [event[0] for event in running.events.queue.queue] == ["closed"] * 5
+
+
+def test_no_request_waits_behind_those_that_do_not_get_through(make_request, monkeypatch):
+    monkeypatch.setattr(limits, "WORKERS_AT_ONCE", 1)
+    running = Bench(make_request, workers=8)
+    deaf = running.serve(Peer.wait_gone)
+    fine = running.serve(answering(OK + b"Content-Length: 2\r\n\r\nok"))
+    for _ in range(3):
+        running.start(deaf.url.replace("http:", "https:"))
+    tag = running.start(fine.url)
+    assert [event[0] for event in running.until_closed(tag)] == ["head", "data", "eof"]
+    assert len(running.threads) == 4
+    running.close()
+
+
+def test_a_crowd_that_is_answered_makes_no_crowd_of_threads(make_request):
+    running = Bench(make_request, workers=500)
+    url = running.serve(answering(OK + b"Content-Length: 2\r\n\r\nok")).url
+    request = make_request(url=url)
+    running.on_loop(lambda: [running.upstream.start(tag, request) for tag in range(200)])
+    assert len(running.threads) <= limits.WORKERS_AT_ONCE
+    found = [running.events.next() for _ in range(800)]
+    assert sorted(tag for name, tag, *_ in found if name == "eof") == list(range(200))
     running.close()
 
 
@@ -767,7 +859,7 @@ def test_a_worker_that_idles_ends_and_another_is_made_for_the_next_request(bench
     url = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nok")).url
     for number in range(1, 4):
         assert bench.until_closed(bench.start(url))[-1][0] == "eof"
-        until(lambda: not bench.upstream._threads)
+        until(lambda: not bench.threads)
         until(lambda number=number: len(given_back) == number)
 
 
@@ -789,78 +881,20 @@ def test_without_threads_a_request_is_refused_and_what_runs_goes_on(bench, monke
 
     url = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nok")).url
     with monkeypatch.context() as patch:
-        patch.setattr(upstream.threading.Thread, "start", refuse)
+        patch.setattr(workers.threading.Thread, "start", refuse)
         fault = fault_of(bench.until_closed(bench.start(url)))
     assert (fault.code, "no thread" in fault.detail) == ("internal", True)
     assert bench.until_closed(bench.start(url))[-1][0] == "eof"
 
 
-@pytest.mark.parametrize(
-    ("reads_per_s", "batch_ms", "rests_s"), [(100, 80, 0.01), (1, 80, 0.08), (1, 30, 0.03)]
-)
-def test_a_stream_reads_its_share_and_what_came_meanwhile_comes_at_once(
-    bench, monkeypatch, reads_per_s, batch_ms, rests_s
-):
-    monkeypatch.setattr(limits, "READS_PER_S", reads_per_s)
-    rests, all_sent = [], threading.Event()
-
-    def rest(seconds: float) -> None:
-        rests.append(seconds)
-        assert all_sent.wait(PATIENCE_S)
-
-    monkeypatch.setattr(upstream, "time", SimpleNamespace(sleep=rest, monotonic=lambda: 1.0))
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(CHUNKED, chunk(b"first\n"))
-        until(lambda: rests)
-        peer.send(*(chunk(b"more\n") for _ in range(5)))
-        all_sent.set()
-
-    tag = bench.start(bench.serve(script).url, batch_ms=batch_ms)
-    assert bench.events.next()[0] == "head"
-    assert [bench.events.next()[2] for _ in range(2)] == [b"first\n", b"more\n" * 5]
-    bench.upstream.taken(tag)
-    assert fault_of(bench.until_closed(tag)).code == "upstream_broke"
-    assert rests == [rests_s] * 2
-
-
-@pytest.mark.parametrize(("batch_ms", "reads_per_s"), [(0, 1), (80, 20)])
-def test_a_stream_whose_lines_come_no_faster_than_its_share_never_rests(
-    bench, monkeypatch, batch_ms, reads_per_s
-):
-    monkeypatch.setattr(limits, "READS_PER_S", reads_per_s)
-    clock = itertools.count(step=0.05)  # each look at it is a line's time later
-    moving = SimpleNamespace(sleep=lambda _: pytest.fail("rests"), monotonic=lambda: next(clock))
-    monkeypatch.setattr(upstream, "time", moving)
-    tag = bench.start(bench.serve(answering(CHUNKED + chunk(b"a\n") + b"0\r\n\r\n")).url, batch_ms=batch_ms)
-    assert [event[0] for event in bench.until_closed(tag)] == ["head", "data", "eof"]
-
-
 def test_a_body_that_is_no_stream_is_read_without_rests(bench, monkeypatch):
     monkeypatch.setattr(limits, "READS_PER_S", 0.001)
-    unmoved = SimpleNamespace(sleep=lambda _: pytest.fail("rests"), monotonic=lambda: 1.0)
-    monkeypatch.setattr(upstream, "time", unmoved)
+    monkeypatch.setattr(bench.upstream._rounds, "call_later", lambda *_: pytest.fail("rests"))
     body = b"x" * 400_000
     whole = OK + b"Content-Length: 400000\r\n\r\n" + body
     quiet = StreamMode(wanted=False, lines=False)
     tag = bench.start(bench.serve(answering(whole)).url, stream=quiet)
     assert [event[2] for event in bench.until_closed(tag) if event[0] == "data"] == [body]
-
-
-def test_a_worker_does_not_run_far_ahead_of_the_loop(bench):
-    body = bytes(20 * limits.READ_B)
-    server = bench.serve(answering(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body))
-    tag = bench.start(server.url)
-    assert bench.events.next()[0] == "head"
-    for _ in range(calls._POSTS_AHEAD):
-        assert bench.events.next()[0] == "data"
-    until(waits(bench, tag))
-    assert bench.events.queue.empty()
-    bench.upstream.taken(tag)
-    assert bench.events.next()[0] == "data"
-    until(waits(bench, tag))
-    assert bench.events.queue.empty()
 
 
 def test_chunks_that_came_together_are_one_read(bench):
@@ -1110,8 +1144,9 @@ def test_probe_is_not_held_up_by_a_target_that_drips_its_answer(bench, monkeypat
     def script(peer: Peer) -> None:
         peer.read_request()
         with contextlib.suppress(OSError):
+            peer.send(b"HTTP/1.1 2")
             while True:  # each byte in good time, the head never
-                peer.send(b"H")
+                peer.send(b"0")
                 time.sleep(0.02)
         peer.gone.set()
 
