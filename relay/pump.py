@@ -47,6 +47,7 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self._unanswered: dict[int, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._arming = False
         self._paused = False
         self._upstream = Upstream(workers, self)
         client.on_message(self._message)
@@ -121,7 +122,9 @@ class Pump:
                     self._probe(dict(urls))
                 case Note():
                     self._note(command)
-        self._arm()
+        if not self._arming:  # once for all that happens in this turn of the loop
+            self._arming = True
+            self._loop.call_soon(self._arm)
 
     def _note(self, note: Note) -> None:
         if note.event == "request":
@@ -183,6 +186,7 @@ class Pump:
 
     def _arm(self) -> None:
         """Wake up when the engine is due; too early does no harm, so the timer is seldom moved."""
+        self._arming = False
         due = self._engine.due_at()
         if due is None:
             return

@@ -140,10 +140,9 @@ class Uploads:
 
     def due_at(self) -> float | None:
         """When `advance` has something to say."""
-        return min(
-            (min(one.ask_at, one.heard_at + limits.UPLOAD_SILENCE_S) for one in self._uploads.values()),
-            default=None,
-        )
+        if not self._uploads:
+            return None
+        return min(min(one.ask_at, one.heard_at + limits.UPLOAD_SILENCE_S) for one in self._uploads.values())
 
     def advance(self, now: float) -> Iterable[Wanted | Lost]:
         """What is to be asked for, and what is given up."""

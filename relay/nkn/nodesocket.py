@@ -16,7 +16,6 @@ from typing import Any
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.connection import broadcast
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
@@ -44,13 +43,31 @@ class MovedError(NodeError):
 
 
 class _Heard(ClientConnection):
-    """A connection that notes when bytes came, and hands whole binary frames up without a queue.
+    """A connection that notes when bytes came, and passes whole binary frames up and down without a queue.
 
-    It saves a queue and a task's turn for each message.
+    It saves a queue and a task's turn for each message, and one write serves all frames of a turn of the loop.
+
+    Attributes:
+        soon_b: bytes that are written at the end of this turn.
     """
 
     on_bytes: Callable[[], None] | None = None
     on_frame: Callable[[bytes], None] | None = None
+    soon_b = 0
+
+    def write_soon(self, frame: bytes) -> None:
+        """Send a binary frame with the others of this turn; the connection is open, nothing half sent."""
+        if not self.soon_b:
+            self.loop.call_soon(self.send_data)
+        self.protocol.send_binary(frame)
+        self.soon_b += len(frame)
+
+    def send_data(self) -> None:
+        self.soon_b = 0
+        if self.protocol.state is not State.OPEN:
+            super().send_data()  # which also ends the connection
+        elif data := b"".join(self.protocol.data_to_send()):
+            self.transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         if self.on_bytes is not None:
@@ -98,7 +115,7 @@ class NodeSocket:
         self._changed = asyncio.Event()
         self._on_frame = on_frame
         self._ssl = ssl
-        self._ws: ClientConnection | None = None
+        self._ws: _Heard | None = None
         self._task = asyncio.create_task(self._run())
 
     @classmethod
@@ -122,13 +139,15 @@ class NodeSocket:
         ws = self._ws
         if ws is None or self.closed.is_set() or size > limits.FRAGMENT_OVER_B:
             return False
+        if ws.soon_b + size > limits.FRAGMENT_OVER_B:
+            ws.send_data()
         is_open = ws.state is State.OPEN and not ws.transport.is_closing()
         return is_open and not ws.transport.get_write_buffer_size()
 
     def send_now(self, frame: bytes) -> None:
-        """Hand a frame to the kernel, if the socket `takes` it; nothing may be half sent meanwhile."""
+        """Write a frame in this turn of the loop, if the socket `takes` it; nothing may be half sent."""
         assert self._ws is not None  # noqa: S101 - it takes it
-        broadcast([self._ws], frame)  # the library's way to write without waiting
+        self._ws.write_soon(frame)
 
     async def send(self, frame: bytes) -> None:
         """Send one binary frame, in fragments if it is large.
