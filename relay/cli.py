@@ -104,6 +104,7 @@ def _relay(words: Sequence[str]) -> int:
     chosen = settings.load(options.env_file, os.environ)
     live = options.debug and terminal.usable()
     thrift.few_arenas()
+    thrift.freeze()
     return asyncio.run(_serve(chosen, Journal(debug=options.debug), live=live))
 
 

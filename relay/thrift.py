@@ -1,4 +1,4 @@
-"""What the C library holds of memory, given back once nothing runs: a relay idles for days between crowds.
+"""Memory that is free goes back once nothing runs: a relay idles for days between crowds.
 
 Many threads that come and go leave their free memory in many arenas, from which nothing returns by itself.
 Source: mallopt(3), malloc_trim(3). Where the C library is not glibc nothing happens.
@@ -7,6 +7,7 @@ Source: mallopt(3), malloc_trim(3). Where the C library is not glibc nothing hap
 from __future__ import annotations
 
 import ctypes
+import gc
 
 _M_ARENA_MAX = -8
 
@@ -15,6 +16,12 @@ def few_arenas() -> None:
     """Threads share what they free; to be called before there are any."""
     if mallopt := getattr(_library(), "mallopt", None):
         mallopt(_M_ARENA_MAX, 2)
+
+
+def freeze() -> None:
+    """Search what is there now for garbage no more: each search would stop all streams for 10 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 def give_back() -> None:

@@ -14,6 +14,7 @@ import time
 from functools import partial
 from typing import Any
 
+from relay import thrift
 from relay.answer import AnswerReader
 from relay.asker import ask, fault_of
 from relay.call import Call
@@ -43,6 +44,7 @@ class Upstream:
         self._paused = False
         self._rounds = Rounds()
         self._room = memoryview(bytearray(limits.READ_B))
+        self._rest: asyncio.TimerHandle | None = None
 
     def start(self, tag: int, request: UpstreamRequest) -> None:
         """Ask."""
@@ -82,6 +84,8 @@ class Upstream:
         for tag in list(self._calls):
             self.abort(tag)
         self._workers.close()
+        if self._rest is not None:
+            self._rest.cancel()
 
     def _ask(self, tag: int, call: Call) -> None:
         """On a worker's thread."""
@@ -129,6 +133,17 @@ class Upstream:
             self._readings.pop(tag, None)
             self._held.discard(tag)
             self._events.closed(tag)
+        if not self._calls:
+            self._rest_later()
+
+    def _rest_later(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+        self._rest = self._loop.call_later(limits.REST_S, self._at_rest)
+
+    def _at_rest(self) -> None:
+        if not self._calls:
+            thrift.give_back()
 
 
 def probe(urls: dict[str, str]) -> list[dict[str, Any]]:

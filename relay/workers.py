@@ -12,7 +12,6 @@ import queue
 import threading
 from collections.abc import Callable
 
-from relay import thrift
 from wire import limits
 
 Job = Callable[[], None]
@@ -99,7 +98,4 @@ class Workers:
                         continue  # a job is on its way to this one
                     self._free -= 1
                     self._threads.discard(threading.current_thread())
-                    alone = not self._threads
-                if alone:
-                    thrift.give_back()
                 return None

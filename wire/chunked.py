@@ -10,6 +10,7 @@ import re
 
 _SIZE_LINE_MAX_B = 1024
 _TRAILERS_MAX_B = 32 * 1024
+_BEGIN = re.compile(rb"([0-9a-fA-F]{1,15})\r\n")
 _SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?\Z", re.DOTALL)
 
 
@@ -42,6 +43,8 @@ class ChunkReader:
         out = bytearray()
         at = 0
         while not self.done:
+            if self._left < 0 and self._trailers_b < 0:
+                at = self._whole(at, out)
             if self._left >= 0:
                 taken = self._body(at, out)
             elif self._trailers_b >= 0:
@@ -53,6 +56,18 @@ class ChunkReader:
             at += taken
         del self._buffer[:at]
         return bytes(out)
+
+    def _whole(self, at: int, out: bytearray) -> int:
+        """Move chunks that are there from end to end and plain: nearly all of a stream; where they end."""
+        buffer = self._buffer
+        while (found := _BEGIN.match(buffer, at)) is not None:
+            begin = found.end()
+            end = begin + int(found[1], 16)
+            if end == begin or buffer[end : end + 2] != b"\r\n":
+                break
+            out += buffer[begin:end]
+            at = end + 2
+        return at
 
     def _body(self, at: int, out: bytearray) -> int:
         """Move what is there of a chunk; its line end belongs to it."""

@@ -167,9 +167,10 @@ CANCELS_TTL_S: Final = 60.0
 """Ids that were cancelled before anything was known of them: messages overtake each other by seconds."""
 RETAIN_S: Final = 30.0
 """How long frames are kept after the end of their stream, for a peer that asks for them again."""
-WORKER_IDLE_S: Final = RETAIN_S + 5
-"""A thread that had nothing to do for so long ends; with the last one memory goes back to the system, so that
-is to be when nothing is kept for peers any more."""
+WORKER_IDLE_S: Final = 10.0
+"""A thread that had nothing to do for so long ends."""
+REST_S: Final = RETAIN_S + 5
+"""When no request ran for so long, nothing is kept for peers any more, and memory goes back to the system."""
 RETAIN_PEER_B: Final = 4 * 1024 * 1024
 RETAIN_ALL_B: Final = 48 * 1024 * 1024
 """Memory of the frames kept for one key and for all. A long answer of a model is 1 MB of frames."""

@@ -45,7 +45,7 @@ class MovedError(NodeError):
 class _Heard(ClientConnection):
     """A connection that notes when bytes came, and passes whole binary frames up and down without a queue.
 
-    It saves a queue and a task's turn for each message, and one write serves all frames of a turn of the loop.
+    It saves a queue and a task's turn for each message; one write serves all frames of a turn of the loop.
 
     Attributes:
         soon_b: bytes that are written at the end of this turn.

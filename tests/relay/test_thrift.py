@@ -27,6 +27,14 @@ def test_glibc_is_asked(asked: list[tuple[Any, ...]]) -> None:
     assert asked == [("mallopt", -8, 2), ("trim", 0)]
 
 
+def test_what_was_imported_is_searched_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(thrift.gc, "collect", lambda: done.append("collect"))
+    monkeypatch.setattr(thrift.gc, "freeze", lambda: done.append("freeze"))
+    thrift.freeze()
+    assert done == ["collect", "freeze"], "what is garbage already is not kept for ever"
+
+
 @pytest.mark.parametrize("library", [SimpleNamespace(), OSError("none"), TypeError("none")])
 def test_others_are_left_alone(monkeypatch: pytest.MonkeyPatch, library: object) -> None:
     def load(_name: None) -> object:
