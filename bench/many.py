@@ -38,7 +38,7 @@ class Outcome:
         wave_mib: at rest after the first wave.
         minutes: the middle of each minute's looks.
         most_mib: the highest look.
-        after_mib: at rest again, when what was kept for peers is forgotten and the threads ended.
+        after_mib: at rest again, when what was kept for peers is forgotten and memory was given back.
         whole, streams: that ended well, and all.
         first_ms: request to first line, the middle.
         core: share of one core.
@@ -73,7 +73,7 @@ async def measure(relay: Child, rpc: str, load: Load) -> Outcome:
         async def rest(load: Load) -> tuple[list[Stream], float]:
             found = await streams.run(streams.over_nkn(listener.peer), load)
             await listener.quiet()
-            await asyncio.sleep(limits.WORKER_IDLE_S + 5)
+            await asyncio.sleep(limits.REST_S + 5)
             return found, processes.rss_mib(relay.pid)
 
         _, base = await rest(WARM)
