@@ -13,9 +13,10 @@ demo: .venv/run
 	@$(if $(ONCE),,$(PAGE))
 	@$(BIN)/python scripts/demo.py $(if $(ONCE),--once) $(if $(TARGET),--target $(TARGET))
 
-## All tests. Those that need node, a real nknd (NKN_TEST_RPC) or a real Ollama (OLLAMA_TEST_HOST) say so when they skip.
+## All tests, in two halves side by side; ARGS=tests/relay for some. Those that need node, a real nknd (NKN_TEST_RPC)
+## or a real Ollama (OLLAMA_TEST_HOST) say so when they skip.
 test: .venv/test node_modules page
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python scripts/tests.py $(ARGS)
 
 ## The pure floors alone, each module covered to the last branch; a minute.
 core: .venv/test

@@ -1,4 +1,4 @@
-"""What is fed: five readers of strangers' bytes, each with what must hold whatever comes.
+"""What is fed: six readers of strangers' bytes, each with what must hold whatever comes.
 
 Only the documented refusals may be raised. What is accepted must be what it says: written and read again
 it is the same, and it reaches nothing but what was configured.
@@ -11,15 +11,18 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from relay import events
+from relay.answer import AnswerReader
 from relay.nkn import envelope, payload, seal
 from relay.nkn.arrival import Opener
 from relay.nkn.identity import Identity
 from relay.policy import Policy
 from relay.uploads import Uploads
 from wire import headers
+from wire.chunked import ChunkError
 from wire.errors import Fault, PeerFault
 from wire.ndjson import LineSplitter
 from wire.origin import Origin
@@ -100,11 +103,29 @@ def lines(data: bytes, dice: random.Random) -> None:
         return found if rest is None else [*found, rest]
 
     whole = split([data])
-    cuts = sorted(dice.randint(0, len(data)) for _ in range(dice.randint(0, 6)))
-    pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-    assert split(pieces) == whole, "other lines where the bytes were cut elsewhere"
+    assert split(_cut(data, dice)) == whole, "other lines where the bytes were cut elsewhere"
     if whole is not None:
         assert b"\n".join(whole) == data.removesuffix(b"\n"), "the lines are not the bytes"
+
+
+def answers(data: bytes, dice: random.Random) -> None:
+    """An upstream's answer: the same however its bytes were cut."""
+
+    def read(pieces: list[bytes]) -> tuple[int, list[tuple[str, str]], bytes] | None:
+        reader, body = AnswerReader("POST"), b""
+        try:
+            for piece in pieces:
+                if not reader.done:
+                    body += reader.feed(piece)
+            if reader.status and not reader.done:
+                body += reader.feed(b"")
+            reader.end()
+        except (HTTPException, ChunkError):
+            return None
+        assert reader.done, "it ended and is not whole"
+        return reader.status, reader.headers, body
+
+    assert read(_cut(data, dice)) == read([data]), "another answer where the bytes were cut elsewhere"
 
 
 def places(data: bytes, _dice: random.Random) -> None:
@@ -120,6 +141,11 @@ def places(data: bytes, _dice: random.Random) -> None:
         joined = POLICY.judge({"path": text}, events.StreamMode(wanted=False, lines=False)).url
         assert joined.startswith(str(ORIGIN)), "it leaves the target"
         assert ".." not in urlsplit(joined).path.split("/"), "it climbs"
+
+
+def _cut(data: bytes, dice: random.Random) -> list[bytes]:
+    cuts = sorted(dice.randint(0, len(data)) for _ in range(dice.randint(0, 6)))
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
 def _told(event: events.Event) -> str:
@@ -156,6 +182,7 @@ _BODIES = tuple(
     seal.seal(one.encode(), ALICE.shared_key(BOB.public_key), bytes([number]) * 24)
     for number, one in enumerate(_SEALED)
 )
+_OK = b"HTTP/1.1 200 OK\r\n"
 _SOURCE = f"__0__.alice.{ALICE.public_key.hex()}"
 
 TARGETS = (
@@ -185,6 +212,16 @@ TARGETS = (
     ),
     Target("sealed", sealed, (*_BODIES, seal.plain(_SEALED[0].encode()))),
     Target("lines", lines, (b'{"a":1}\n{"b":2}\n', b"data: x\r\n\r\n", b"x" * 5000 + b"\n", b"\n\n\n", b"")),
+    Target(
+        "answers",
+        answers,
+        (
+            _OK + b"Content-Length: 3\r\n\r\nabc", _OK + b"\r\nuntil the end", _OK + b"X: a\r\n b\r\n\r\n",
+            _OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;x=y\r\nd\r\n0\r\nX: y\r\n\r\n",
+            b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n" + _OK + b"Content-Length: 0\r\n\r\n",
+            b"HTTP/1.1 204 No\r\n\r\n", b"HTTP/1.1 101 Go\r\n\r\n", b"HTTP/1.0 200 OK\n\nx",
+        ),
+    ),
     Target(
         "places",
         places,

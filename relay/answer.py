@@ -95,6 +95,8 @@ class AnswerReader:
             raise HeadError("it is too long")
 
     def _take_head(self, head: bytes) -> None:
+        if not head.startswith(_BEGINNING):
+            raise http.client.BadStatusLine(repr(head[:40]))
         response = http.client.HTTPResponse(cast("Any", _Written(head)), method=self._method)
         response.begin()
         fields = response.headers

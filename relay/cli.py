@@ -105,7 +105,9 @@ def _relay(words: Sequence[str]) -> int:
     live = options.debug and terminal.usable()
     thrift.few_arenas()
     thrift.freeze()
-    return asyncio.run(_serve(chosen, Journal(debug=options.debug), live=live))
+    # Windows' other loop watches no sockets that it did not open.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        return runner.run(_serve(chosen, Journal(debug=options.debug), live=live))
 
 
 async def _serve(chosen: settings.Settings, journal: Journal, *, live: bool) -> int:

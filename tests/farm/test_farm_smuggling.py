@@ -74,7 +74,7 @@ def _split(said: bytes, blank: bytes) -> tuple[bytes, bytes, bytes]:
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("HEAD_S", 0.4), ("IDLE_S", 0.4), ("LINGER_S", 0.2), ("BODY_WAIT_S", 0.4)):
+    for name, value in (("HEAD_S", 3.0), ("IDLE_S", 3.0), ("LINGER_S", 0.2), ("BODY_WAIT_S", 3.0)):
         monkeypatch.setattr(limits, name, value)
 
 

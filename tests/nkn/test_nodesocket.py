@@ -253,6 +253,45 @@ async def test_a_small_message_is_handed_over_without_waiting(node, dial, until)
     assert [len(frame) for frame in node.binaries] == sizes
 
 
+async def test_the_messages_of_one_turn_of_the_loop_are_one_write(node, dial, until, monkeypatch):
+    one = dial(node.addr)
+    await one.registered
+    writes, write = [], one._ws.transport.write
+    monkeypatch.setattr(one._ws.transport, "write", lambda data: (writes.append(len(data)), write(data)))
+    for number in range(10):
+        assert one.takes(1)
+        one.send_now(b"%d" % number)
+    assert writes == []
+    await until(lambda: len(node.binaries) == 10)
+    assert len(writes) == 1
+    big = limits.FRAGMENT_OVER_B // 4
+    for _ in range(10):
+        assert one.takes(big)
+        one.send_now(bytes(big))
+    assert len(writes) == 3, "not more waits than one large message"
+    await until(lambda: len(node.binaries) == 20)
+
+
+async def test_a_message_that_waits_for_the_end_of_the_turn_is_not_overtaken(node, dial, until):
+    one = dial(node.addr)
+    await one.registered
+    assert one.takes(1)
+    one.send_now(b"first")
+    await one.send(b"second")
+    one.send_now(b"third")
+    await until(lambda: len(node.binaries) == 3)
+    assert node.binaries == [b"first", b"second", b"third"]
+
+
+async def test_a_message_that_waits_while_the_connection_is_lost_is_no_mistake(node, dial):
+    one = dial(node.addr)
+    await one.registered
+    one.send_now(b"first")
+    one._ws.transport.abort()
+    await one.closed.wait()
+    assert one.cause in {"closed", "error"}
+
+
 @pytest.mark.parametrize(
     "why", ["not dialled yet", "too large", "no room", "closed by us", "given up", "closed by the node"]
 )

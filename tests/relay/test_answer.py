@@ -117,6 +117,7 @@ def test_an_end_is_an_end_only_where_no_length_was_told():
     [
         (b"SSH-2.0-OpenSSH_9.2", http.client.BadStatusLine, "SSH"),
         (b"\x16", http.client.BadStatusLine, None),
+        (b" HTTP/1.1 200 OK\r\n\r\n", http.client.BadStatusLine, "HTTP"),
         (b"HTTP/1.1 x OK\r\n\r\n", http.client.BadStatusLine, "x OK"),
         (OK + b"no colon\r\n\r\n", HeadError, "a header line is none"),
         (OK + b"Transfer-Encoding: gzip\r\n\r\n", HeadError, "its transfer encoding is unknown"),

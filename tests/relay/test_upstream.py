@@ -615,6 +615,18 @@ def test_an_upstream_may_take_longer_to_read_a_request_than_to_accept_it(bench, 
     assert bench.until_closed(tag)[1:] == [("data", tag, b"hi"), ("eof", tag)]
 
 
+def test_an_upstream_that_refuses_a_body_which_it_has_not_read_is_heard(bench):
+    def script(peer: Peer) -> None:
+        peer._more()
+        peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo much")
+        peer.reset()
+
+    server = bench.serve(script)
+    for _ in range(5):
+        tag = bench.start(server.url, body=b"x" * 32_000_000)
+        assert bench.until_closed(tag) == [("head", tag, 413, {}), ("data", tag, b"too much"), ("eof", tag)]
+
+
 def test_abort_of_what_no_worker_took_yet_makes_no_connection(bench):
     server = bench.serve(Peer.wait_gone)
     first, second = bench.start(server.url.replace("http:", "https:")), bench.start(server.url)
