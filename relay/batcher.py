@@ -43,6 +43,11 @@ class Batcher(Generic[_Item]):
         self._oldest_at = 0.0
         self._clear = True
 
+    @property
+    def gathering(self) -> bool:
+        """Whether a line that comes is held, unless it fills a frame."""
+        return not self._clear
+
     def feed(self, line: _Item, now: float) -> list[_Item] | None:
         """Take a line; lines that must leave before it can be held, or None."""
         full = None

@@ -55,6 +55,14 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
+class Gather:
+    """From now on a little that comes for this request may wait for its window, or not any more."""
+
+    tag: int
+    lazy: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Read no further from the upstream of a request, or go on."""
 
@@ -77,4 +85,4 @@ class Note:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-Command = Send | Start | Abort | Hold | Probe | Note
+Command = Send | Start | Abort | Gather | Hold | Probe | Note

@@ -78,6 +78,11 @@ class Exchange:
         return self.phase is Phase.ENDED
 
     @property
+    def gathering(self) -> bool:
+        """Whether bytes that come now would only be held, for as long as a line may wait."""
+        return self.phase is Phase.GENERATING and self._outflow.gathering
+
+    @property
     def holding(self) -> bool:
         """Whether its upstream is not to be read on: the peer is slow."""
         return self._hearing.holding and not self.ended

@@ -89,6 +89,11 @@ class Outflow:
         # Frames made so far: they leave with the next call even if this one ends in a fault.
         self._made: list[Frame] = []
 
+    @property
+    def gathering(self) -> bool:
+        """Whether what comes now would only be held."""
+        return self._pieces.gathering if self._splitter is None else self._gathered.gathering
+
     def feed(self, data: bytes, ts: int, now: float) -> list[Frame]:
         """Take bytes of the body; the frames that leave now.
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from relay.commands import Abort, Command, Effort, Hold, Note, Probe, Send, Start
+from relay.commands import Abort, Command, Effort, Gather, Hold, Note, Probe, Send, Start
 from relay.engine import Engine
 from relay.nkn import Message, MessageTooLargeError, MultiClient, OutboxFull
 from relay.runs import Glimpse
@@ -79,9 +79,9 @@ class Pump:
         """See reading.Events."""
         self._do(self._engine.head(tag, status, headers, time.monotonic()))
 
-    def data(self, tag: int, data: bytes) -> None:
+    def data(self, tag: int, data: bytes, came_at: float) -> None:
         """See reading.Events."""
-        self._do(self._engine.data(tag, data, time.monotonic()))
+        self._do(self._engine.data(tag, data, came_at))
 
     def eof(self, tag: int) -> None:
         """See reading.Events."""
@@ -116,6 +116,8 @@ class Pump:
                     self._upstream.start(tag, request)
                 case Abort(tag):
                     self._upstream.abort(tag)
+                case Gather(tag, lazy):
+                    self._upstream.gather(tag, lazy=lazy)
                 case Hold(tag, held):
                     self._upstream.hold(tag, held=held)
                 case Probe(urls):

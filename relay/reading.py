@@ -1,8 +1,12 @@
 """Answers of upstreams, read on the loop as they come.
 
-A stream whose lines come faster than its share of what all of them may read rests between two reads, so that
-lines gather: every read makes a frame. Few streams read as fast as lines come, and none rests for longer than
-its window. Owned by `upstream`.
+Reading rests where a line would only be held, so that lines gather and fewer of them wake the loop:
+
+    a frame is under way, and a little comes   → until that is acknowledged, or for the stream's window
+    lines come faster than the stream's share  → for that share of what all may read, at most its window
+
+Every read makes a frame. Few streams whose frames are acknowledged read as fast as lines come; no line waits
+for longer than its stream's window, give or take half a round. Owned by `upstream`.
 """
 
 from __future__ import annotations
@@ -21,6 +25,10 @@ from wire import headers as wire_headers
 from wire import limits
 from wire.errors import Fault
 
+_LAST_CHUNK = b"0\r\n\r\n"
+_SLACK_S = limits.ROUND_S / 2
+"""A rest ends with a round: so much earlier or later than asked for."""
+
 
 class Events(Protocol):
     """What comes of a request; called on the loop."""
@@ -28,8 +36,8 @@ class Events(Protocol):
     def head(self, tag: int, status: int, headers: dict[str, str]) -> None:
         """Status and headers came."""
 
-    def data(self, tag: int, data: bytes) -> None:
-        """Bytes of the body came."""
+    def data(self, tag: int, data: bytes, came_at: float) -> None:
+        """Bytes of the body came, none of them earlier than that by the loop's clock."""
 
     def eof(self, tag: int) -> None:
         """The body is complete."""
@@ -67,7 +75,7 @@ class Reading:
     Args:
         connection: the request was sent on it; closed at the end of the answer.
         room: where bytes are read into; may be shared.
-        share_s: how long lines may gather now.
+        share_s: how long lines are to gather now, if the stream's window is as long.
         ended: called at the end of the answer, whole or not, unless it was stopped.
     """
 
@@ -88,8 +96,12 @@ class Reading:
         self._connection: socket.socket | None = connection
         self._answer = AnswerReader(call.request.method)
         self._room, self._rounds, self._share_s, self._ended = room, rounds, share_s, ended
+        stream_s = call.request.batch_ms / 1000 if call.request.stream.wanted else 0.0
+        self._window_s = max(0.0, stream_s - _SLACK_S)
         self._watched = self._rests = self._held = False
+        self._lazy = self._gathers = False
         self._since = self._loop.time()
+        self._came_at: float | None = None  # of what is read after a rest, so that it leaves then
         connection.setblocking(False)
 
     def hold(self, *, held: bool) -> None:
@@ -101,6 +113,12 @@ class Reading:
             self._watch(wanted=False)
         else:
             self._loop.call_soon(self._look)
+
+    def gather(self, *, lazy: bool) -> None:
+        """A little may wait for the window, or not any more."""
+        self._lazy = lazy
+        if self._gathers and not lazy:
+            self._loop.call_soon(self._gathered)
 
     def stop(self) -> None:
         """Close the connection; no event comes any more."""
@@ -118,9 +136,34 @@ class Reading:
             return
         self._watched = wanted
         if wanted:
-            self._loop.add_reader(self._connection.fileno(), self._look)
+            self._loop.add_reader(self._connection.fileno(), self._ready)
         else:
             self._loop.remove_reader(self._connection.fileno())
+
+    def _ready(self) -> None:
+        """Something has come."""
+        if self._lazy and self._connection is not None and self._is_little(self._connection):
+            self._gathers = True
+            self._came_at = self._loop.time() - _SLACK_S
+            self._watch(wanted=False)
+            self._rounds.call_later(self._window_s, self._gathered)
+        else:
+            self._look()
+
+    def _is_little(self, connection: socket.socket) -> bool:
+        """Whether it may wait: no flood, not the end, nor what is inside TLS and cannot be looked at."""
+        if not self._window_s or isinstance(connection, ssl.SSLSocket):
+            return False
+        try:
+            there = connection.recv_into(self._room, limits.LITTLE_B, socket.MSG_PEEK)
+        except OSError:
+            return False
+        return 0 < there < limits.LITTLE_B and not self._room[:there].tobytes().endswith(_LAST_CHUNK)
+
+    def _gathered(self) -> None:
+        if self._gathers:
+            self._gathers = False
+            self._look()
 
     def _rested(self) -> None:
         self._rests = False
@@ -129,7 +172,7 @@ class Reading:
 
     def _look(self) -> None:
         """Read what there is."""
-        if self._held or self._rests:
+        if self._held or self._rests or self._gathers:
             return
         try:
             while self._connection is not None and self._read(self._connection):
@@ -142,6 +185,7 @@ class Reading:
         try:
             size = connection.recv_into(self._room)
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._came_at = None
             self._watch(wanted=True)
             return False
         if size:
@@ -165,16 +209,18 @@ class Reading:
         if headless and answer.status:
             self._events.head(self._tag, answer.status, wire_headers.to_peer(answer.headers))
             data = answer.feed(b"")
+        came_at, self._came_at = self._came_at, None
         if data and self._connection is not None:
-            self._events.data(self._tag, data)
+            self._events.data(self._tag, data, self._loop.time() if came_at is None else came_at)
 
     def _pace(self, *, flows: bool) -> None:
         """Rest if lines come faster than this stream's share."""
         now = self._loop.time()
         waited_s, self._since = now - self._since, now
-        share_s = self._share_s() if self._call.request.stream.wanted and not flows else 0.0
+        share_s = 0.0 if flows else min(self._share_s(), self._window_s)
         if waited_s < share_s:
             self._rests = True
+            self._came_at = now - _SLACK_S
             self._watch(wanted=False)
             self._rounds.call_later(share_s, self._rested)
         else:

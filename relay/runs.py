@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from relay.admission import Admission
 from relay.answered import Answered, fingerprint
-from relay.commands import Abort, Command, Hold, Note, Send, Start
+from relay.commands import Abort, Command, Gather, Hold, Note, Send, Start
 from relay.exchange import Exchange
 from relay.nkn.multi import Recent
 from relay.outflow import Out
@@ -29,7 +29,7 @@ class Run:
         dest: where its frames go.
         since: when it came.
         busy: whether it holds a worker.
-        held: what its upstream was told last.
+        lazy, held: what its upstream was told last.
     """
 
     exchange: Exchange
@@ -38,6 +38,7 @@ class Run:
     fingerprint: bytes
     since: float
     busy: bool = False
+    lazy: bool = False
     held: bool = False
 
 
@@ -197,6 +198,9 @@ class Runs:
         self._settle(tag, run)
         self._answered.keep(run.name, outs)
         commands: list[Command] = [Send(run.dest, out.text, tag, out.number, out.effort) for out in outs]
+        if run.lazy is not run.exchange.gathering and not run.exchange.ended:
+            run.lazy = not run.lazy
+            commands.append(Gather(tag, run.lazy))
         if run.held is not run.exchange.holding:
             run.held = not run.held
             self._counts["held"] += run.held

@@ -26,6 +26,7 @@ def freeze() -> None:
 
 def give_back() -> None:
     """Return free memory to the system; takes milliseconds."""
+    gc.collect()
     if trim := getattr(_library(), "malloc_trim", None):
         trim(0)
 

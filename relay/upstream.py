@@ -79,6 +79,11 @@ class Upstream:
         if reading := self._readings.get(tag):
             reading.hold(held=held or self._paused)
 
+    def gather(self, tag: int, *, lazy: bool) -> None:
+        """A little that comes for this request may wait for its window, or not any more."""
+        if reading := self._readings.get(tag):
+            reading.gather(lazy=lazy)
+
     def close(self) -> None:
         """Abort everything and let the threads end."""
         for tag in list(self._calls):
@@ -113,7 +118,7 @@ class Upstream:
                 self._events,
                 room=self._room,
                 rounds=self._rounds,
-                share_s=partial(self._share_s, call.request.batch_ms / 1000),
+                share_s=self._share_s,
                 ended=self._end,
             )
             reading.hold(held=self._paused or tag in self._held)
@@ -125,8 +130,8 @@ class Upstream:
             self._events.failed(tag, fault)
         self._end(tag)
 
-    def _share_s(self, window_s: float) -> float:
-        return min(len(self._calls) / limits.READS_PER_S, window_s)
+    def _share_s(self) -> float:
+        return len(self._calls) / limits.READS_PER_S
 
     def _end(self, tag: int) -> None:
         if self._calls.pop(tag, None) is not None:

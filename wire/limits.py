@@ -154,6 +154,8 @@ JSON_MEMBERS_MAX: Final = 120_000
 """Of one JSON text: the longest `context` of a model, or vectors, are some 100,000 numbers."""
 READS_PER_S: Final = 1500.0
 """Of all streams' upstreams together: what takes about a third of a core."""
+LITTLE_B: Final = 1024
+"""What came of a stream and is less than that may wait while a frame is under way."""
 ROUND_S: Final = 0.01
 """Upstreams that rest are read on in common rounds: what is done at once is done on warm caches."""
 WORKERS_AT_ONCE: Final = 4

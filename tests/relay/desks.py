@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from relay.admission import Shares
-from relay.commands import Abort, Command, Hold, Note, Probe, Send, Start
+from relay.commands import Abort, Command, Gather, Hold, Note, Probe, Send, Start
 from relay.engine import Engine
 from relay.manner import Manner
 from relay.policy import Policy
@@ -63,6 +63,8 @@ def short(commands: list[Command]) -> list[str]:
                 found.append(f"start {tag}")
             case Abort(tag):
                 found.append(f"abort {tag}")
+            case Gather(tag, lazy):
+                found.append(f"{'lazy' if lazy else 'eager'} {tag}")
             case Hold(tag, held):
                 found.append(f"{'hold' if held else 'go on'} {tag}")
             case Probe():

@@ -40,9 +40,13 @@ def test_nothing_waits_at_first():
 
 def test_the_first_line_leaves_at_once():
     batcher: Batcher[Item] = Batcher()
+    assert not batcher.gathering
     assert batcher.feed(Item(1), 5.0) is None
     assert batcher.advance(5.0) == items(1)
     assert batcher.due_at() is None
+    assert batcher.gathering
+    batcher.acknowledged()
+    assert not batcher.gathering
 
 
 def test_a_second_line_waits_for_the_window_of_the_oldest():

@@ -123,7 +123,7 @@ def test_a_stream_from_request_to_end(event):
     assert commands[1].dest == f"alice.{ALICE.hex()}"
     assert (commands[1].tag, commands[1].number) == (1, 1)
     commands = desk.engine.data(1, b'{"a":1}\n', 100.2)
-    assert short(commands) == ["lines"]
+    assert short(commands) == ["lines", "lazy 1"]
     assert (commands[0].tag, commands[0].number) == (1, 2)
     assert desk.engine.data(1, DONE, 100.21) == []
     assert desk.engine.due_at() == pytest.approx(100.29)
@@ -275,6 +275,19 @@ def test_many_requests_are_each_asked_when_they_are_due_and_no_earlier():
         assert desk.engine.due_at() <= ended + limits.RETAIN_S
     assert desk.wait(limits.RETAIN_S) == []
     assert desk.engine.due_at() is None
+
+
+def test_a_little_may_wait_while_a_frame_is_under_way_and_not_once_it_is_acknowledged():
+    desk = Desk()
+    desk.ask("i")
+    assert "lazy 1" not in short(desk.engine.head(1, 200, NDJSON, 100.0)), "the first line is waited for"
+    assert short(desk.engine.data(1, b"a\n", 100.0)) == ["lines", "lazy 1"]
+    assert short(desk.engine.data(1, b"b\n", 100.01)) == []
+    assert short(desk.engine.acknowledged(1, 2, 100.02)) == ["lines"]
+    assert short(desk.engine.acknowledged(1, 3, 100.03)) == ["eager 1"]
+    assert short(desk.engine.data(1, b"c\n", 100.04)) == ["lines", "lazy 1"]
+    assert short(desk.engine.data(1, DONE, 100.05)) == []
+    assert short(desk.engine.eof(1, 100.06)) == ["lines", "end", "note end", "abort 1"]
 
 
 # -- cancel ---------------------------------------------------------------------------------

@@ -42,6 +42,9 @@ def test_lines_that_come_together_leave_together():
     assert parts(flow.feed(b"a\n\nb\nrest", 7, 0.0)) == [[(1, "a"), (2, ""), (3, "b")]]
     assert (flow.bytes, flow.seq, flow.lines) == (9, 3, 3)
     assert flow.due_at() is None
+    assert flow.gathering
+    flow.acknowledged()
+    assert not flow.gathering
     assert parts(flow.finish(8, 0.1)) == [[(4, "rest")]]
     assert (flow.bytes, flow.seq, flow.lines) == (9, 4, 4)
 
@@ -304,5 +307,6 @@ def test_lines_that_turn_to_bytes_leave_with_the_bytes_and_what_follows_is_due_a
     assert flow.due_at() == 0.01 + limits.BATCH_MS / 1000
     assert parts(flow.feed(b"\xff\n", 0, 0.02)) == [[(2, "b")], (3, b"\xff\n")]
     assert flow.due_at() is None
+    assert flow.gathering
     assert flow.feed(b"c\n", 0, 0.03) == []
     assert flow.due_at() == 0.03 + limits.BATCH_MS / 1000

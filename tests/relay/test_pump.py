@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -34,13 +35,13 @@ class FakeUpstream:
     def __init__(self, _workers: int, events: Any) -> None:
         self.events = events
         self.started: list[int] = []
-        self.told: list[tuple[str, Any]] = []
+        self.told: list[tuple[str, Any, Any]] = []
 
     def start(self, tag: int, _request: Any) -> None:
         self.started.append(tag)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *given, **named: self.told.append((name, given or named))
+        return lambda *given, **named: self.told.append((name, given, named))
 
 
 class FakeClient:
@@ -89,6 +90,9 @@ class Bench:
         self.say(event="relay.http", id="i", req=req)
         return self.upstream.started[-1]
 
+    def say_data(self, tag: int, data: bytes) -> None:
+        self.upstream.events.data(tag, data, time.monotonic())
+
     def say(self, **event: Any) -> None:
         self.client.handler(Message(SRC, json.dumps(event), 1, True, b"12345678", False, KEY))
 
@@ -126,20 +130,39 @@ def streaming(bench: Bench) -> int:
 
 async def test_the_first_line_leaves_at_once_and_the_next_with_its_acknowledgement(bench: Bench) -> None:
     tag = streaming(bench)
-    bench.upstream.events.data(tag, b"0\n")
+    bench.say_data(tag, b"0\n")
     assert bench.lines == ["0"]
-    bench.upstream.events.data(tag, b"1\n")
-    bench.upstream.events.data(tag, b"2\n")
+    bench.say_data(tag, b"1\n")
+    bench.say_data(tag, b"2\n")
     assert bench.lines == ["0"]
     bench.acknowledge()
     assert bench.lines == ["0", "1", "2"]
     assert [line["line"] for line in bench.client.frames[-1]["lines"]] == ["1", "2"]
 
 
+async def test_the_upstream_is_told_when_a_little_may_wait(bench: Bench) -> None:
+    tag = streaming(bench)
+    bench.say_data(tag, b"0\n")
+    assert bench.upstream.told[-1] == ("gather", (tag,), {"lazy": True})
+    bench.acknowledge()
+    assert bench.upstream.told[-1] == ("gather", (tag,), {"lazy": False})
+
+
+async def test_what_gathered_for_a_window_leaves_at_once(bench: Bench) -> None:
+    tag = streaming(bench)
+    bench.say_data(tag, b"0\n")
+    bench.upstream.events.data(tag, b"1\n2\n", time.monotonic() - limits.BATCH_MS / 1000)
+    assert bench.lines == ["0"]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert bench.lines == ["0", "1", "2"]
+
+
 async def test_without_an_acknowledgement_they_leave_by_themselves(bench: Bench) -> None:
     tag = streaming(bench)
-    bench.upstream.events.data(tag, b"0\n")
-    bench.upstream.events.data(tag, b"1\n")
+    bench.say_data(tag, b"0\n")
+    bench.say_data(tag, b"1\n")
     await bench.until(lambda: bench.lines == ["0", "1"])
 
 
@@ -148,12 +171,12 @@ async def test_whatever_comes_leaves_whole_and_in_order(bench: Bench, acknowledg
     tag = streaming(bench)
     wanted = [str(number) for number in range(400)]
     for number, line in enumerate(wanted):
-        bench.upstream.events.data(tag, line.encode() + b"\n")
+        bench.say_data(tag, line.encode() + b"\n")
         if number % 7 == 0:
             await asyncio.sleep(0.001)
             if acknowledging:
                 bench.acknowledge()
-    bench.upstream.events.data(tag, b'{"done":true}\n')
+    bench.say_data(tag, b'{"done":true}\n')
     bench.upstream.events.eof(tag)
     bench.upstream.events.closed(tag)
     assert bench.lines == [*wanted, '{"done":true}']
@@ -180,7 +203,7 @@ async def test_what_is_asked_for_again_is_sent_once_and_only_while_little_waits_
     bench: Bench,
 ) -> None:
     tag = streaming(bench)
-    bench.upstream.events.data(tag, b"0\n")
+    bench.say_data(tag, b"0\n")
     await bench.until(lambda: bench.lines == ["0"])
     assert bench.client.terms == [(True, False), (True, True)]
     bench.client.queued_b = limits.UNSENT_LOW_B + 1
@@ -196,7 +219,7 @@ async def test_what_is_asked_for_again_is_sent_once_and_only_while_little_waits_
 async def test_a_full_outbox_is_counted_and_the_stream_goes_on(bench: Bench) -> None:
     tag = streaming(bench)
     bench.client.fault = OutboxFull("full")
-    bench.upstream.events.data(tag, b"0\n")
+    bench.say_data(tag, b"0\n")
     await bench.until(lambda: bench.pump.counts["send_failed_OutboxFull"] == 1)
     bench.client.fault = None
     bench.upstream.events.eof(tag)
@@ -208,12 +231,12 @@ async def test_bytes_and_the_first_line_are_counted_once(bench: Bench) -> None:
     bench.pump._on_note = notes.append
     tag = streaming(bench)
     before = bench.pump.counts["bytes_out"]
-    bench.upstream.events.data(tag, "wörd\n".encode())
+    bench.say_data(tag, "wörd\n".encode())
     await bench.until(lambda: bench.lines == ["wörd"])
     text = json.dumps(bench.client.frames[-1], ensure_ascii=False, separators=(",", ":"))
     assert bench.pump.counts["bytes_out"] - before == len(text.encode()) > len(text)
     bench.acknowledge()
-    bench.upstream.events.data(tag, b"2\n")
+    bench.say_data(tag, b"2\n")
     await bench.until(lambda: len(bench.lines) == 2)
     [first] = [note for note in notes if note.event == "first"]
     assert (first.fields["tag"], 0 <= first.fields["s"] < PATIENCE_S) == (tag, True)

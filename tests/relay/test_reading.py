@@ -69,12 +69,14 @@ class Bench:
         self.told: list[tuple[str, Any]] = []
         self.ended: list[int] = []
         self.share_s = share_s
+        call = Call(make_request(**changes))
+        call.opened = True
         self.reading = Reading(
             TAG,
-            Call(make_request(**changes)),
+            call,
             here,
             self,
-            room=memoryview(bytearray(1000)),
+            room=memoryview(bytearray(2000)),
             rounds=Rounds(),
             share_s=lambda: self.share_s,
             ended=self.ended.append,
@@ -84,8 +86,9 @@ class Bench:
     def head(self, _tag: int, status: int, _headers: dict[str, str]) -> None:
         self.told.append(("head", status))
 
-    def data(self, _tag: int, data: bytes) -> None:
+    def data(self, _tag: int, data: bytes, came_at: float) -> None:
         self.told.append(("data", data))
+        self.came_at = came_at
 
     def eof(self, _tag: int) -> None:
         self.told.append(("eof", None))
@@ -157,11 +160,11 @@ def test_the_first_line_never_rests(bench):
 def test_a_flood_is_read_on_however_many_others_there_are(bench):
     bench.share_s = 1000.0
     bench.send(HEAD, after_s=2000.0)
-    assert bench.send(chunk(b"x" * 3000)) == [("data", b"x" * 995)]
-    assert bench.send() == [("data", b"x" * 1000)]
-    assert bench.send() == [("data", b"x" * 1000)]
+    assert bench.send(chunk(b"x" * 6000)) == [("data", b"x" * 1994)]
+    assert bench.send() == [("data", b"x" * 2000)]
+    assert bench.send() == [("data", b"x" * 2000)]
     assert bench.loop.later == []
-    assert bench.send() == [("data", b"x" * 5)]
+    assert bench.send() == [("data", b"x" * 6)]
     assert bench.loop.readers == {}, "and now it rests"
 
 
@@ -170,6 +173,77 @@ def test_a_body_that_is_no_stream_is_read_without_rests(make_request, loop):
     assert bench.send(HEAD, chunk(b"a")) == [("head", 200), ("data", b"a")]
     assert bench.send(chunk(b"b")) == [("data", b"b")]
     bench.close()
+
+
+WINDOW_S = limits.BATCH_MS / 1000
+
+
+def test_while_a_frame_is_under_way_a_little_waits_for_its_window_and_wakes_the_loop_once(bench):
+    bench.share_s = 0.0
+    bench.send(HEAD, chunk(b"a\n"))
+    bench.reading.gather(lazy=True)
+    assert bench.send(chunk(b"b\n"), after_s=0.03) == []
+    began = bench.loop.now
+    assert bench.loop.readers == {}
+    assert bench.send(chunk(b"c\n"), after_s=0.03) == []
+    assert bench.send(after_s=0.06) == [("data", b"b\nc\n")]
+    assert abs(bench.came_at - began) <= limits.ROUND_S / 2, "so that their window is over now"
+    assert bench.send(chunk(b"d\n"), after_s=0.0) == []
+
+
+def test_what_gathers_comes_at_once_when_the_frame_is_acknowledged(bench):
+    bench.share_s = 0.0
+    bench.send(HEAD, chunk(b"a\n"))
+    bench.reading.gather(lazy=True)
+    assert bench.send(chunk(b"b\n"), after_s=0.01) == []
+    bench.reading.gather(lazy=False)
+    assert bench.send(after_s=0.0) == [("data", b"b\n")]
+    assert bench.send(chunk(b"c\n"), after_s=0.0) == [("data", b"c\n")]
+    bench.loop.pass_time(1.0)
+    assert len(bench.loop.readers) == 1
+
+
+@pytest.mark.parametrize("much", [b"x" * limits.LITTLE_B, LAST])
+def test_a_flood_or_the_end_does_not_wait(make_request, loop, much):
+    bench = Bench(make_request, loop, 0.0)
+    bench.send(HEAD, chunk(b"a\n"))
+    bench.reading.gather(lazy=True)
+    told = bench.send(much if much == LAST else chunk(much))
+    assert told[0][0] == ("eof" if much == LAST else "data")
+    bench.close()
+
+
+def test_an_upstream_that_goes_while_a_little_could_wait_is_noticed(bench):
+    bench.share_s = 0.0
+    bench.send(HEAD, chunk(b"a\n"))
+    bench.reading.gather(lazy=True)
+    bench.there.close()
+    bench.told.clear()
+    bench.loop.pass_time(0.0)
+    assert bench.told == [("failed", "upstream_broke")]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"batch_ms": 0}, {"batch_ms": 5}, {"stream": StreamMode(wanted=False, lines=False)}]
+)
+def test_without_a_window_nothing_waits(make_request, loop, changes):
+    bench = Bench(make_request, loop, 1000.0, **changes)
+    bench.send(HEAD, chunk(b"a\n"))
+    bench.reading.gather(lazy=True)
+    assert bench.send(chunk(b"b\n")) == [("data", b"b\n")]
+    assert bench.loop.later == []
+    bench.close()
+
+
+def test_no_rest_is_longer_than_the_window_however_small_the_share(bench):
+    bench.share_s = 1000.0
+    bench.send(HEAD, chunk(b"a\n"))
+    began = bench.loop.now
+    assert bench.send(chunk(b"b\n"), after_s=WINDOW_S + limits.ROUND_S) == [("data", b"b\n")]
+    assert bench.came_at <= began, "it may have come with the rest's beginning"
+    assert bench.send(after_s=10.0) == []
+    assert bench.send(chunk(b"c\n"), after_s=0.0) == [("data", b"c\n")]
+    assert bench.came_at == bench.loop.now, "the rest before it is long over"
 
 
 def test_one_that_is_held_while_it_rests_is_read_when_neither_keeps_it(bench):

@@ -137,7 +137,7 @@ class Recorder:
             raise self.raise_at_head
         self.queue.put(("head", tag, status, headers))
 
-    def data(self, tag: int, data: bytes) -> None:
+    def data(self, tag: int, data: bytes, _came_at: float) -> None:
         self.queue.put(("data", tag, data))
 
     def eof(self, tag: int) -> None:
