@@ -47,6 +47,11 @@ class AnswerReader:
         self._chunks: ChunkReader | None = None
         self._left: int | None = 0  # bytes of a body whose length is known
 
+    @property
+    def behind(self) -> bool:
+        """Whether bytes came with the head that `feed` has not given yet."""
+        return bool(self.status and self._head)
+
     def feed(self, data: bytes) -> bytes:
         """Take what arrived; the bytes of the body in it. What came with the head comes with the next call.
 

@@ -6,7 +6,7 @@ Reading rests where a line would only be held, so that lines gather and fewer of
     lines come faster than the stream's share  → for that share of what all may read, at most its window
 
 Every read makes a frame. Few streams whose frames are acknowledged read as fast as lines come; no line waits
-for longer than its stream's window, give or take half a round. Owned by `upstream`.
+for longer than its stream's window and a round. Owned by `upstream`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from wire import limits
 from wire.errors import Fault
 
 _LAST_CHUNK = b"0\r\n\r\n"
-_SLACK_S = limits.ROUND_S / 2
-"""A rest ends with a round: so much earlier or later than asked for."""
 
 
 class Events(Protocol):
@@ -96,8 +94,7 @@ class Reading:
         self._connection: socket.socket | None = connection
         self._answer = AnswerReader(call.request.method)
         self._room, self._rounds, self._share_s, self._ended = room, rounds, share_s, ended
-        stream_s = call.request.batch_ms / 1000 if call.request.stream.wanted else 0.0
-        self._window_s = max(0.0, stream_s - _SLACK_S)
+        self._window_s = call.request.batch_ms / 1000 if call.request.stream.wanted else 0.0
         self._watched = self._rests = self._held = False
         self._lazy = self._gathers = False
         self._since = self._loop.time()
@@ -144,7 +141,7 @@ class Reading:
         """Something has come."""
         if self._lazy and self._connection is not None and self._is_little(self._connection):
             self._gathers = True
-            self._came_at = self._loop.time() - _SLACK_S
+            self._came_at = self._loop.time()
             self._watch(wanted=False)
             self._rounds.call_later(self._window_s, self._gathered)
         else:
@@ -182,17 +179,24 @@ class Reading:
 
     def _read(self, connection: socket.socket) -> bool:
         """One read; whether another is due at once."""
+        if self._answer.behind:
+            return self._took(connection, b"", flows=False)
         try:
             size = connection.recv_into(self._room)
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._came_at = None
             self._watch(wanted=True)
             return False
-        if size:
-            self._take(bytes(self._room[:size]))
-        else:
+        if not size:
             self._answer.end()
+        return self._took(connection, bytes(self._room[:size]), flows=size == len(self._room))
+
+    def _took(self, connection: socket.socket, raw: bytes, *, flows: bool) -> bool:
+        self._take(raw)
         if self._connection is None:
+            return False
+        if self._answer.behind:  # its frame behind the head's: together they might change places in a node
+            self._loop.call_soon(self._look)
             return False
         if self._answer.done:
             self._events.eof(self._tag)
@@ -200,7 +204,7 @@ class Reading:
             return False
         if isinstance(connection, ssl.SSLSocket) and connection.pending():
             return not self._held  # of that the selector knows nothing
-        self._pace(flows=size == len(self._room))
+        self._pace(flows=flows)
         return False
 
     def _take(self, raw: bytes) -> None:
@@ -208,7 +212,6 @@ class Reading:
         data = answer.feed(raw)
         if headless and answer.status:
             self._events.head(self._tag, answer.status, wire_headers.to_peer(answer.headers))
-            data = answer.feed(b"")
         came_at, self._came_at = self._came_at, None
         if data and self._connection is not None:
             self._events.data(self._tag, data, self._loop.time() if came_at is None else came_at)
@@ -220,7 +223,7 @@ class Reading:
         share_s = 0.0 if flows else min(self._share_s(), self._window_s)
         if waited_s < share_s:
             self._rests = True
-            self._came_at = now - _SLACK_S
+            self._came_at = now
             self._watch(wanted=False)
             self._rounds.call_later(share_s, self._rested)
         else:

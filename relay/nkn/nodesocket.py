@@ -45,7 +45,8 @@ class MovedError(NodeError):
 class _Heard(ClientConnection):
     """A connection that notes when bytes came, and passes whole binary frames up and down without a queue.
 
-    It saves a queue and a task's turn for each message; one write serves all frames of a turn of the loop.
+    It saves a queue and a task's turn for each message. The first frame of a turn of the loop is written at
+    once, the others together at its end: two that are written together may change places in a node.
 
     Attributes:
         soon_b: bytes that are written at the end of this turn.
@@ -54,13 +55,22 @@ class _Heard(ClientConnection):
     on_bytes: Callable[[], None] | None = None
     on_frame: Callable[[bytes], None] | None = None
     soon_b = 0
+    _wrote = False
 
     def write_soon(self, frame: bytes) -> None:
-        """Send a binary frame with the others of this turn; the connection is open, nothing half sent."""
-        if not self.soon_b:
-            self.loop.call_soon(self.send_data)
+        """Send a binary frame in this turn; the connection is open, nothing half sent."""
         self.protocol.send_binary(frame)
-        self.soon_b += len(frame)
+        if self._wrote:
+            self.soon_b += len(frame)
+            return
+        self._wrote = True
+        self.loop.call_soon(self._end_turn)
+        self.send_data()
+
+    def _end_turn(self) -> None:
+        self._wrote = False
+        if self.soon_b:
+            self.send_data()
 
     def send_data(self) -> None:
         self.soon_b = 0
