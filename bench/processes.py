@@ -191,4 +191,4 @@ def machine(*, sdk: bool) -> dict[str, str]:
     return facts
 
 
-_LIBRARIES = ("websockets", "PyNaCl", "protobuf", "requests")
+_LIBRARIES = ("websockets", "PyNaCl", "protobuf")

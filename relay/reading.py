@@ -16,6 +16,7 @@ import math
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from relay.answer import AnswerReader
@@ -97,6 +98,7 @@ class Reading:
         self._window_s = call.request.batch_ms / 1000 if call.request.stream.wanted else 0.0
         self._watched = self._rests = self._held = False
         self._lazy = self._gathers = False
+        self._gatherings = 0
         self._since = self._loop.time()
         self._came_at: float | None = None  # of what is read after a rest, so that it leaves then
         connection.setblocking(False)
@@ -115,7 +117,7 @@ class Reading:
         """A little may wait for the window, or not any more."""
         self._lazy = lazy
         if self._gathers and not lazy:
-            self._loop.call_soon(self._gathered)
+            self._loop.call_soon(self._gathered, self._gatherings)
 
     def stop(self) -> None:
         """Close the connection; no event comes any more."""
@@ -143,7 +145,8 @@ class Reading:
             self._gathers = True
             self._came_at = self._loop.time()
             self._watch(wanted=False)
-            self._rounds.call_later(self._window_s, self._gathered)
+            self._gatherings += 1
+            self._rounds.call_later(self._window_s, partial(self._gathered, self._gatherings))
         else:
             self._look()
 
@@ -157,8 +160,8 @@ class Reading:
             return False
         return 0 < there < limits.LITTLE_B and not self._room[:there].tobytes().endswith(_LAST_CHUNK)
 
-    def _gathered(self) -> None:
-        if self._gathers:
+    def _gathered(self, number: int) -> None:
+        if self._gathers and number == self._gatherings:  # else that rest ended earlier
             self._gathers = False
             self._look()
 

@@ -44,8 +44,8 @@ class Loop:
     def remove_reader(self, number: int) -> None:
         del self.readers[number]
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self.soon.append(callback)
+    def call_soon(self, callback: Callable[..., None], *given: Any) -> None:
+        self.soon.append(lambda: callback(*given))
 
     def call_at(self, when: float, callback: Callable[..., None], *given: Any) -> None:
         self.later.append((when, lambda: callback(*given)))
@@ -212,6 +212,19 @@ def test_what_gathers_comes_at_once_when_the_frame_is_acknowledged(bench):
     assert bench.send(chunk(b"c\n"), after_s=0.0) == [("data", b"c\n")]
     bench.loop.pass_time(1.0)
     assert len(bench.loop.readers) == 1
+
+
+def test_the_end_of_a_rest_that_was_cut_short_does_not_end_the_next_one(bench):
+    bench.share_s = 0.0
+    bench.send(HEAD, chunk(b"a\n"))
+    bench.reading.gather(lazy=True)
+    assert bench.send(chunk(b"b\n"), after_s=0.04) == []
+    bench.reading.gather(lazy=False)
+    assert bench.send(after_s=0.0) == [("data", b"b\n")]
+    bench.reading.gather(lazy=True)
+    assert bench.send(chunk(b"c\n"), after_s=0.02) == []
+    assert bench.send(chunk(b"d\n"), after_s=0.04) == [], "where the first rest would have ended"
+    assert bench.send(after_s=0.05) == [("data", b"c\nd\n")]
 
 
 @pytest.mark.parametrize("much", [b"x" * limits.LITTLE_B, LAST])
