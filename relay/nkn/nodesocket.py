@@ -15,17 +15,15 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import websockets
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.frames import Frame, Opcode
+from websockets.asyncio.client import connect
 from websockets.protocol import State
 
+from relay.nkn.connection import Connection
 from relay.nkn.identity import Identity
 from relay.nkn.session import Dead, Moved, NodeInfo, NodeSession, Ping, Pong, Ready, Refused, Say, Step
 from wire import limits
 
 _TICK_MIN_S = 0.01
-
-
 _CLOSE_S = 0.5
 """The closing handshake; real nodes use none."""
 
@@ -40,57 +38,6 @@ class MovedError(NodeError):
     def __init__(self, node: NodeInfo | None) -> None:
         super().__init__("the node says that another one is responsible")
         self.node = node
-
-
-class _Heard(ClientConnection):
-    """A connection that notes when bytes came, and passes whole binary frames up and down without a queue.
-
-    It saves a queue and a task's turn for each message. The first frame of a turn of the loop is written at
-    once, the others together at its end: two that are written together may change places in a node.
-
-    Attributes:
-        soon_b: bytes that are written at the end of this turn.
-    """
-
-    on_bytes: Callable[[], None] | None = None
-    on_frame: Callable[[bytes], None] | None = None
-    soon_b = 0
-    _wrote = False
-
-    def write_soon(self, frame: bytes) -> None:
-        """Send a binary frame in this turn; the connection is open, nothing half sent."""
-        self.protocol.send_binary(frame)
-        if self._wrote:
-            self.soon_b += len(frame)
-            return
-        self._wrote = True
-        self.loop.call_soon(self._end_turn)
-        self.send_data()
-
-    def _end_turn(self) -> None:
-        self._wrote = False
-        if self.soon_b:
-            self.send_data()
-
-    def send_data(self) -> None:
-        self.soon_b = 0
-        if self.protocol.state is not State.OPEN:
-            super().send_data()  # which also ends the connection
-        elif data := b"".join(self.protocol.data_to_send()):
-            self.transport.write(data)
-
-    def data_received(self, data: bytes) -> None:
-        if self.on_bytes is not None:
-            self.on_bytes()
-        super().data_received(data)
-
-    def process_event(self, event: Any) -> None:
-        # Before the handshake is through, events are no frames; parts of a message are put together above.
-        whole = isinstance(event, Frame) and event.opcode is Opcode.BINARY and event.fin
-        if whole and self.on_frame is not None:
-            self.on_frame(bytes(event.data))
-        else:
-            super().process_event(event)
 
 
 class NodeSocket:
@@ -125,7 +72,7 @@ class NodeSocket:
         self._changed = asyncio.Event()
         self._on_frame = on_frame
         self._ssl = ssl
-        self._ws: _Heard | None = None
+        self._ws: Connection | None = None
         self._task = asyncio.create_task(self._run())
 
     @classmethod
@@ -200,7 +147,7 @@ class NodeSocket:
         kwargs: dict[str, Any] = {"ssl": self._ssl} if self._ssl is not None else {}
         async with connect(
             self.uri,
-            create_connection=_Heard,
+            create_connection=Connection,
             compression=None,
             max_size=limits.NODE_FRAME_MAX_B + 65_536,
             ping_interval=None,
@@ -209,7 +156,7 @@ class NodeSocket:
             proxy=None if _is_local(self.uri) else True,
             **kwargs,
         ) as ws:
-            assert isinstance(ws, _Heard)  # noqa: S101 - create_connection above made it
+            assert isinstance(ws, Connection)  # noqa: S101 - create_connection above made it
             ws.on_bytes = lambda: self.session.heard(time.monotonic())
             ws.on_frame = self._take
             self._ws = ws
@@ -227,7 +174,7 @@ class NodeSocket:
                 except TimeoutError:
                     ws.transport.abort()
 
-    async def _listen(self, ws: ClientConnection) -> None:
+    async def _listen(self, ws: Connection) -> None:
         with contextlib.suppress(websockets.ConnectionClosed):
             async for message in ws:
                 if isinstance(message, bytes):
@@ -245,7 +192,7 @@ class NodeSocket:
             context = {"message": "an NKN message could not be taken", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
 
-    async def _keep_time(self, ws: ClientConnection) -> None:
+    async def _keep_time(self, ws: Connection) -> None:
         while True:
             self._changed.clear()
             pause = max(_TICK_MIN_S, self.session.due_at() - time.monotonic())
@@ -257,7 +204,7 @@ class NodeSocket:
                 async with asyncio.timeout(limits.PONG_S):
                     await self._act(ws, self.session.advance(time.monotonic()))
 
-    async def _act(self, ws: ClientConnection, steps: list[Step]) -> None:
+    async def _act(self, ws: Connection, steps: list[Step]) -> None:
         for step in steps:
             match step:
                 case Say(text):
@@ -277,14 +224,14 @@ class NodeSocket:
                 case Dead(reason):
                     self._give_up(ws, reason, "silent")
 
-    def _move(self, ws: ClientConnection, node: NodeInfo | None) -> None:
+    def _move(self, ws: Connection, node: NodeInfo | None) -> None:
         if not self.moved.done():
             self.moved.set_result(node)
         if not self.registered.done():
             self.registered.set_exception(MovedError(node))
             self._give_up(ws, "wrong node", "moved")
 
-    def _give_up(self, ws: ClientConnection, reason: str, cause: str) -> None:
+    def _give_up(self, ws: Connection, reason: str, cause: str) -> None:
         self.reason, self.cause = reason, cause
         # A closing handshake with a node that is silent would only wait.
         ws.transport.abort()
