@@ -71,10 +71,12 @@ def test_a_strict_client_reads_the_same(cuts, raw):
 
 def test_the_head_comes_before_the_body_that_came_with_it():
     reader = AnswerReader("GET")
-    assert reader.feed(SIZED) == b""
-    assert (reader.status, reader.done) == (200, False)
+    assert reader.feed(SIZED[:20]) == b""
+    assert not reader.behind
+    assert reader.feed(SIZED[20:]) == b""
+    assert (reader.status, reader.behind, reader.done) == (200, True, False)
     assert reader.feed(b"") == BODY
-    assert reader.done
+    assert (reader.behind, reader.done) == (False, True)
 
 
 def test_what_stands_behind_the_answer_is_not_its_own():
