@@ -95,8 +95,8 @@ def test_what_stands_behind_the_answer_is_not_its_own():
     ],
 )
 def test_an_answer_without_a_body_ends_with_its_head(raw, method):
-    reader, body = read([raw], method, closed=False)
-    assert (reader.done, body) == (True, b"")
+    reader = AnswerReader(method)
+    assert (reader.feed(raw), reader.done, reader.behind) == (b"", True, False)
 
 
 @pytest.mark.parametrize("at", range(1, len(CHUNKED)))
@@ -135,6 +135,23 @@ def test_an_end_is_an_end_only_where_no_length_was_told():
 def test_what_is_no_http_is_found_before_anything_more_comes(raw, error, why):
     with pytest.raises(error, match=why):
         read([raw], closed=False)
+
+
+def test_a_head_that_is_cut_off_says_first_what_else_is_wrong_with_it():
+    with pytest.raises(http.client.BadStatusLine):
+        read([b"HTTP/1.1 x"])
+    with pytest.raises(http.client.IncompleteRead):
+        read([b"HTTP/1.1 200 OK\r\nX: y"])
+
+
+def test_a_body_of_one_byte_is_waited_for():
+    reader, body = read([OK + b"Content-Length: 1\r\n\r\n"], closed=False)
+    assert (reader.done, body) == (False, b"")
+    assert (reader.feed(b"x"), reader.done) == (b"x", True)
+
+
+def test_identity_is_no_coding():
+    assert read([OK + b"Transfer-Encoding: identity\r\n\r\nhi"])[1] == b"hi"
 
 
 def test_two_lengths_that_are_the_same_are_one():

@@ -310,3 +310,12 @@ def test_lines_that_turn_to_bytes_leave_with_the_bytes_and_what_follows_is_due_a
     assert flow.gathering
     assert flow.feed(b"c\n", 0, 0.03) == []
     assert flow.due_at() == 0.03 + limits.BATCH_MS / 1000
+
+
+def test_bytes_gather_as_lines_do():
+    flow = Outflow("i", limits.BATCH_MS, of_lines=False)
+    assert not flow.gathering
+    assert len(flow.feed(b"a", 0, 0.0)) == 1
+    assert flow.gathering
+    flow.acknowledged()
+    assert not flow.gathering

@@ -112,3 +112,12 @@ def test_trailers_may_be_as_long_as_the_bound_all_together() -> None:
     assert read(b"0\r\n" + half * 2 + b"\r\n")[1]
     with pytest.raises(ChunkError, match="trailers are too long"):
         read(b"0\r\n" + half * 2 + b"x\r\n\r\n")
+
+
+def test_what_looks_like_a_chunk_within_one_or_behind_the_last_is_none() -> None:
+    reader = ChunkReader()
+    assert reader.feed(b"8\r\n") == b""
+    assert reader.feed(b"3\r\nabc\r\n\r\n0\r\n") == b"3\r\nabc\r\n"
+    assert not reader.done
+    assert reader.feed(b"3\r\nabc\r\n") == b""
+    assert (reader.feed(b"\r\n"), reader.done) == (b"", True)
