@@ -158,6 +158,9 @@ LITTLE_B: Final = 1024
 """What came of a stream and is less than that may wait while a frame is under way."""
 ROUND_S: Final = 0.01
 """Upstreams that rest are read on in common rounds: what is done at once is done on warm caches."""
+WRITES_AT_ONCE: Final = 4
+"""Of a node's socket in one turn of the loop: the last lines of a stream and its end, one after the other;
+what comes beyond is a crowd's and is written together."""
 WORKERS_AT_ONCE: Final = 4
 WORKER_LATE_S: Final = 0.02
 """Threads that ask upstreams: so many come without delay; more, while a request waits for one so long."""

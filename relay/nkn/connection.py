@@ -12,12 +12,14 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
+from wire import limits
+
 
 class Connection(ClientConnection):
     """A connection that notes when bytes came, and passes whole binary frames up and down without a queue.
 
-    It saves a queue and a task's turn for each message. The first frame of a turn of the loop is written at
-    once, the others together at its end: two that are written together may change places in a node.
+    It saves a queue and a task's turn for each message. The first frames of a turn of the loop are written
+    at once, those of a crowd together at its end: two that are written together may change places in a node.
 
     Attributes:
         soon_b: bytes that are written at the end of this turn.
@@ -26,20 +28,21 @@ class Connection(ClientConnection):
     on_bytes: Callable[[], None] | None = None
     on_frame: Callable[[bytes], None] | None = None
     soon_b = 0
-    _wrote = False
+    _writes = 0
 
     def write_soon(self, frame: bytes) -> None:
         """Send a binary frame in this turn; the connection is open, nothing half sent."""
         self.protocol.send_binary(frame)
-        if self._wrote:
+        self._writes += 1
+        if self._writes == 1:
+            self.loop.call_soon(self._end_turn)
+        if self._writes <= limits.WRITES_AT_ONCE:
+            self.send_data()
+        else:
             self.soon_b += len(frame)
-            return
-        self._wrote = True
-        self.loop.call_soon(self._end_turn)
-        self.send_data()
 
     def _end_turn(self) -> None:
-        self._wrote = False
+        self._writes = 0
         if self.soon_b:
             self.send_data()
 

@@ -90,7 +90,7 @@ async def test_l1_missing_brings_those_frames_again(asker: Asker) -> None:
     asker.lost.clear()
     asker.loses = lambda frame: word(frame) in {"begin", "end"} or any(seq % 7 == 3 for seq in numbers(frame))
     identifier = await begin(asker, "hundred")
-    while not asker.lost or word(asker.lost[-1]) != "end":
+    while "end" not in map(word, asker.lost):  # on a real node it may overtake the last lines
         await asker.lacking(len(asker.lost) + 1)
     await asker.silence()
     lost, asker.loses = list(asker.lost), None
