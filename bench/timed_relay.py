@@ -71,7 +71,10 @@ SEAMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("socket read", ("asyncio.selector_events:_SelectorSocketTransport._read_ready",)),
     ("event loop: waiting", ("selectors:DefaultSelector.select",)),
     ("event loop: turns, tasks, timers", ("asyncio.base_events:BaseEventLoop._run_once",)),
-    ("HTTP, read", ("relay.reading:Reading._look", "relay.answer:AnswerReader.feed")),
+    (
+        "HTTP, read",
+        ("relay.reading:Reading._ready", "relay.reading:Reading._look", "relay.answer:AnswerReader.feed"),
+    ),
     ("worker threads: HTTP, asked", ("relay.upstream:Upstream._ask",)),
 )  # fmt: skip
 """Part → the functions that are it, without what other seams do inside them."""

@@ -23,8 +23,8 @@ from relay.policy import UpstreamRequest
 from wire import limits
 from wire.chunked import ChunkError
 from wire.errors import Fault, internal, upstream_broke, upstream_refused
+from wire.origin import PORTS
 
-_PORTS = {"http": http.client.HTTP_PORT, "https": http.client.HTTPS_PORT}
 _ANSWERED_EARLY = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE, errno.ESHUTDOWN})
 """What sending ends with where an upstream refuses a body that it has not read."""
 
@@ -38,7 +38,7 @@ def ask(call: Call) -> socket.socket:
     request = call.request
     parts = urllib.parse.urlsplit(request.url)
     assert parts.hostname is not None  # noqa: S101 - the owner's targets name a host
-    port = parts.port or _PORTS[parts.scheme]
+    port = parts.port or PORTS[parts.scheme]
     connected = socket.create_connection((parts.hostname, port), limits.CONNECT_TIMEOUT_S)
     try:
         call.attach(connected)

@@ -16,6 +16,7 @@ import math
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -68,6 +69,17 @@ class Rounds:
             callback()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rest:
+    """A pause in reading.
+
+    Attributes:
+        gathers: an acknowledgement ends it.
+    """
+
+    gathers: bool
+
+
 class Reading:
     """One answer.
 
@@ -96,9 +108,8 @@ class Reading:
         self._answer = AnswerReader(call.request.method)
         self._room, self._rounds, self._share_s, self._ended = room, rounds, share_s, ended
         self._window_s = call.request.batch_ms / 1000 if call.request.stream.wanted else 0.0
-        self._watched = self._rests = self._held = False
-        self._lazy = self._gathers = False
-        self._gatherings = 0
+        self._watched = self._held = self._lazy = False
+        self._rest: _Rest | None = None
         self._since = self._loop.time()
         self._came_at: float | None = None  # of what is read after a rest, so that it leaves then
         connection.setblocking(False)
@@ -116,8 +127,8 @@ class Reading:
     def gather(self, *, lazy: bool) -> None:
         """A little may wait for the window, or not any more."""
         self._lazy = lazy
-        if self._gathers and not lazy:
-            self._loop.call_soon(self._gathered, self._gatherings)
+        if not lazy and self._rest is not None and self._rest.gathers:
+            self._loop.call_soon(self._wake, self._rest)
 
     def stop(self) -> None:
         """Close the connection; no event comes any more."""
@@ -142,11 +153,7 @@ class Reading:
     def _ready(self) -> None:
         """Something has come."""
         if self._lazy and self._connection is not None and self._is_little(self._connection):
-            self._gathers = True
-            self._came_at = self._loop.time()
-            self._watch(wanted=False)
-            self._gatherings += 1
-            self._rounds.call_later(self._window_s, partial(self._gathered, self._gatherings))
+            self._begin_rest(self._window_s, gathers=True)
         else:
             self._look()
 
@@ -160,19 +167,23 @@ class Reading:
             return False
         return 0 < there < limits.LITTLE_B and not self._room[:there].tobytes().endswith(_LAST_CHUNK)
 
-    def _gathered(self, number: int) -> None:
-        if self._gathers and number == self._gatherings:  # else that rest ended earlier
-            self._gathers = False
-            self._look()
+    def _begin_rest(self, seconds: float, *, gathers: bool) -> None:
+        self._rest = _Rest(gathers=gathers)
+        self._came_at = self._loop.time()
+        self._watch(wanted=False)
+        self._rounds.call_later(seconds, partial(self._wake, self._rest))
 
-    def _rested(self) -> None:
-        self._rests = False
-        self._since = self._loop.time()
+    def _wake(self, rest: _Rest) -> None:
+        if rest is not self._rest:
+            return  # it ended earlier
+        self._rest = None
+        if not rest.gathers:
+            self._since = self._loop.time()
         self._look()
 
     def _look(self) -> None:
         """Read what there is."""
-        if self._held or self._rests or self._gathers:
+        if self._held or self._rest is not None:
             return
         try:
             while self._connection is not None and self._read(self._connection):
@@ -225,10 +236,7 @@ class Reading:
         waited_s, self._since = now - self._since, now
         share_s = 0.0 if flows else min(self._share_s(), self._window_s)
         if waited_s < share_s:
-            self._rests = True
-            self._came_at = now
-            self._watch(wanted=False)
-            self._rounds.call_later(share_s, self._rested)
+            self._begin_rest(share_s, gathers=False)
         else:
             self._watch(wanted=not self._held)
 

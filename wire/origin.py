@@ -14,7 +14,8 @@ from typing import Final
 from wire import limits
 from wire.errors import bad_request
 
-_PORTS: Final = {"http": 80, "https": 443}
+PORTS: Final = {"http": 80, "https": 443}
+"""Where a URL names none."""
 _DECODINGS_MAX: Final = 4
 _PATH_CHARS: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@/%"
@@ -51,14 +52,14 @@ class Origin:
             raise ValueError("must not hold a user name or password")  # and is not shown: it may hold one
         parts = urllib.parse.urlsplit(url)
         scheme = parts.scheme.lower()
-        if scheme not in _PORTS:
+        if scheme not in PORTS:
             raise ValueError(f"{url!r} must begin with http:// or https://")
         if not parts.hostname:
             raise ValueError(f"{url!r} names no host")
         if parts.query or parts.fragment:
             raise ValueError(f"{url!r} must hold only scheme, host, port and path")
         try:
-            port = parts.port if parts.port is not None else _PORTS[scheme]
+            port = parts.port if parts.port is not None else PORTS[scheme]
         except ValueError as error:
             raise ValueError(f"{url!r} has a port that is not between 0 and 65535") from error
         return cls(scheme, parts.hostname.lower(), port, parts.path.rstrip("/"))
@@ -88,7 +89,7 @@ class Origin:
             other = (parts.scheme.lower(), (parts.hostname or "").lower(), parts.port)
         except ValueError:
             return None
-        port = other[2] if other[2] is not None else _PORTS.get(other[0])
+        port = other[2] if other[2] is not None else PORTS.get(other[0])
         if (other[0], other[1], port) != (self.scheme, self.host, self.port) or parts.username is not None:
             return None
         path = parts.path or "/"

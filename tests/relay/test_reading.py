@@ -189,10 +189,15 @@ def test_a_body_that_is_no_stream_is_read_without_rests(make_request, loop):
 WINDOW_S = limits.BATCH_MS / 1000
 
 
-def test_while_a_frame_is_under_way_a_little_waits_for_its_window_and_wakes_the_loop_once(bench):
+def under_way(bench: Bench) -> None:
+    """A first line left and is not acknowledged yet; no share keeps the next."""
     bench.share_s = 0.0
     bench.send(HEAD, chunk(b"a\n"))
     bench.reading.gather(lazy=True)
+
+
+def test_while_a_frame_is_under_way_a_little_waits_for_its_window_and_wakes_the_loop_once(bench):
+    under_way(bench)
     assert bench.send(chunk(b"b\n"), after_s=0.03) == []
     began = bench.loop.now
     assert bench.loop.readers == {}
@@ -203,9 +208,7 @@ def test_while_a_frame_is_under_way_a_little_waits_for_its_window_and_wakes_the_
 
 
 def test_what_gathers_comes_at_once_when_the_frame_is_acknowledged(bench):
-    bench.share_s = 0.0
-    bench.send(HEAD, chunk(b"a\n"))
-    bench.reading.gather(lazy=True)
+    under_way(bench)
     assert bench.send(chunk(b"b\n"), after_s=0.01) == []
     bench.reading.gather(lazy=False)
     assert bench.send(after_s=0.0) == [("data", b"b\n")]
@@ -215,9 +218,7 @@ def test_what_gathers_comes_at_once_when_the_frame_is_acknowledged(bench):
 
 
 def test_the_end_of_a_rest_that_was_cut_short_does_not_end_the_next_one(bench):
-    bench.share_s = 0.0
-    bench.send(HEAD, chunk(b"a\n"))
-    bench.reading.gather(lazy=True)
+    under_way(bench)
     assert bench.send(chunk(b"b\n"), after_s=0.04) == []
     bench.reading.gather(lazy=False)
     assert bench.send(after_s=0.0) == [("data", b"b\n")]
@@ -230,17 +231,14 @@ def test_the_end_of_a_rest_that_was_cut_short_does_not_end_the_next_one(bench):
 @pytest.mark.parametrize("much", [b"x" * limits.LITTLE_B, LAST])
 def test_a_flood_or_the_end_does_not_wait(make_request, loop, much):
     bench = Bench(make_request, loop, 0.0)
-    bench.send(HEAD, chunk(b"a\n"))
-    bench.reading.gather(lazy=True)
+    under_way(bench)
     told = bench.send(much if much == LAST else chunk(much))
     assert told[0][0] == ("eof" if much == LAST else "data")
     bench.close()
 
 
 def test_an_upstream_that_goes_while_a_little_could_wait_is_noticed(bench):
-    bench.share_s = 0.0
-    bench.send(HEAD, chunk(b"a\n"))
-    bench.reading.gather(lazy=True)
+    under_way(bench)
     bench.there.close()
     bench.told.clear()
     bench.loop.pass_time(0.0)
