@@ -61,6 +61,10 @@ class Answered:
         self._ended.put(*name, request, now)
         self.retained.ended(name, now)
 
+    def tidy(self, now: float) -> None:
+        """Forget requests that ended too long ago."""
+        self._ended.forget(now)
+
     def which(self, name: Name, now: float) -> bytes | None:
         """The fingerprint of the request that ended under that name within the last minutes."""
         return self._ended.get(*name, now)

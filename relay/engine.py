@@ -112,6 +112,12 @@ class Engine:
         wanted = (self._runs.due_at(), self._answered.retained.due_at(), self._uploads.due_at())
         return min((at for at in wanted if at is not None), default=None)
 
+    def tidy(self, now: float) -> None:
+        """Forget ids that are too old; wanted now and then, also while nothing happens."""
+        self._answered.tidy(now)
+        self._uploads.tidy(now)
+        self._cancelled.forget(now)
+
     def stop(self, now: float) -> list[Command]:
         """Refuse what comes and end what runs."""
         self._stopping = True
@@ -126,6 +132,7 @@ class Engine:
             "peak_waiting": self._admission.peak_waiting,
             "uploads": len(self._uploads),
             "uploads_b": self._uploads.size,
+            "ids": len(self._answered) + len(self._cancelled) + self._uploads.over,
             **self._answered.retained.statistics(),
         }
 

@@ -126,6 +126,7 @@ def _traffic(seen: Mapping[str, Any], nkn: Mapping[str, Any]) -> Iterable[Metric
     for name, what, count in plain:
         yield CounterMetricFamily(name, what, value=count)
     yield _gauge("relay_retained_bytes", "Frames kept to be sent again", seen.get("retained_b", 0))
+    yield _gauge("relay_remembered_ids", "Requests that are over, by id", seen.get("ids", 0))
     yield _gauge("relay_unsent_bytes", "What waits for the slowest node's socket", seen.get("unsent_b", 0))
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from relay import thrift
 from relay.commands import Abort, Command, Effort, Gather, Hold, Note, Probe, Send, Start
 from relay.engine import Engine
 from relay.nkn import Message, MessageTooLargeError, MultiClient, OutboxFull
@@ -51,6 +52,7 @@ class Pump:
         self._paused = False
         self._upstream = Upstream(workers, self)
         client.on_message(self._message)
+        self._tidying = self._loop.call_later(limits.TIDY_S, self._tidy)
 
     async def stop(self) -> None:
         """End every stream with its `end` frame and let the frames leave."""
@@ -61,6 +63,7 @@ class Pump:
         # What the last write handed to the kernel leaves by itself; a breath lets a node read it.
         await asyncio.sleep(_RECHECK_S)
         self._upstream.close()
+        self._tidying.cancel()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -198,6 +201,13 @@ class Pump:
                 return
             self._timer.cancel()
         self._timer = self._loop.call_at(due, self._tick)
+
+    def _tidy(self) -> None:
+        """Forget what is too old, even if nothing comes; while nothing runs, give memory back."""
+        self._tidying = self._loop.call_later(limits.TIDY_S, self._tidy)
+        self._engine.tidy(time.monotonic())
+        if self._upstream.idle:
+            thrift.give_back()
 
     def _tick(self) -> None:
         self._timer = None

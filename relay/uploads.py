@@ -94,6 +94,11 @@ class Uploads:
     def __len__(self) -> int:
         return len(self._uploads)
 
+    @property
+    def over(self) -> int:
+        """Names remembered of those that were given out or up."""
+        return len(self._over)
+
     def take(self, src: str, name: Name, part: Part, now: float) -> Whole | None:
         """Take a part; the request, if it is complete now.
 
@@ -137,6 +142,10 @@ class Uploads:
             return
         self.size -= upload.size
         self._close(name, now)
+
+    def tidy(self, now: float) -> None:
+        """Forget what was over long ago."""
+        self._over.forget(now)
 
     def due_at(self) -> float | None:
         """When `advance` has something to say."""

@@ -14,7 +14,6 @@ import time
 from functools import partial
 from typing import Any
 
-from relay import thrift
 from relay.answer import AnswerReader
 from relay.asker import ask, fault_of
 from relay.call import Call
@@ -44,7 +43,11 @@ class Upstream:
         self._paused = False
         self._rounds = Rounds()
         self._room = memoryview(bytearray(limits.READ_B))
-        self._rest: asyncio.TimerHandle | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request runs."""
+        return not self._calls
 
     def start(self, tag: int, request: UpstreamRequest) -> None:
         """Ask."""
@@ -89,8 +92,6 @@ class Upstream:
         for tag in list(self._calls):
             self.abort(tag)
         self._workers.close()
-        if self._rest is not None:
-            self._rest.cancel()
 
     def _ask(self, tag: int, call: Call) -> None:
         """On a worker's thread."""
@@ -138,17 +139,6 @@ class Upstream:
             self._readings.pop(tag, None)
             self._held.discard(tag)
             self._events.closed(tag)
-        if not self._calls:
-            self._rest_later()
-
-    def _rest_later(self) -> None:
-        if self._rest is not None:
-            self._rest.cancel()
-        self._rest = self._loop.call_later(limits.REST_S, self._at_rest)
-
-    def _at_rest(self) -> None:
-        if not self._calls:
-            thrift.give_back()
 
 
 def probe(urls: dict[str, str]) -> list[dict[str, Any]]:

@@ -174,8 +174,8 @@ RETAIN_S: Final = 30.0
 """How long frames are kept after the end of their stream, for a peer that asks for them again."""
 WORKER_IDLE_S: Final = 10.0
 """A thread that had nothing to do for so long ends."""
-REST_S: Final = RETAIN_S + 5
-"""When no request ran for so long, nothing is kept for peers any more, and memory goes back to the system."""
+TIDY_S: Final = 30.0
+"""How often what is too old is forgotten and, if nothing runs, memory goes back to the system."""
 RETAIN_PEER_B: Final = 4 * 1024 * 1024
 RETAIN_ALL_B: Final = 48 * 1024 * 1024
 """Memory of the frames kept for one key and for all. A long answer of a model is 1 MB of frames."""

@@ -40,20 +40,21 @@ class Window(Generic[_Owner, _Item, _Value]):
 
     def get(self, owner: _Owner, item: _Item, now: float) -> _Value | None:
         """What is remembered."""
-        self._expire(now)
+        self.forget(now)
         found = self._values.get((owner, item))
         return None if found is None else found[1]
 
     def put(self, owner: _Owner, item: _Item, value: _Value, now: float) -> None:
         """Remember it from now on, in place of what was remembered before."""
-        self._expire(now)
+        self.forget(now)
         self._drop(owner, item)
         self._values[owner, item] = now, value
         self._items.setdefault(owner, OrderedDict())[item] = None
         if len(self._values) > self._most:
             self._make_room()
 
-    def _expire(self, now: float) -> None:
+    def forget(self, now: float) -> None:
+        """What is too old; else that is done when something is asked or put."""
         while self._values:
             (owner, item), (at, _) = next(iter(self._values.items()))
             if now < at + self._ttl_s:

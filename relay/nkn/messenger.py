@@ -74,6 +74,7 @@ class Messenger:
         self._opener = Opener(self._identity, self._counts, accept_unencrypted=accept_unencrypted)
         self._delivery = Delivery(self._seen, self._respond, self._counts)
         self._links = Links(self.addr, self._identity, indices, options, self._counts)
+        self._tidying: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Any:
         self.start()
@@ -111,9 +112,13 @@ class Messenger:
     def start(self) -> None:
         """Begin to connect; `async with` does it for you."""
         self._links.start(self._arrive)
+        if self._tidying is None:
+            self._tidy()
 
     async def close(self) -> None:
         """Leave the network; whoever waits for a reply gets a time-out."""
+        if self._tidying is not None:
+            self._tidying.cancel()
         await self._links.close()
         await self._delivery.close()
 
@@ -259,6 +264,12 @@ class Messenger:
             key=os.urandom(seal.KEY_B),
             key_nonces=[os.urandom(seal.NONCE_B) for _ in shared],
         )
+
+    def _tidy(self) -> None:
+        """Forget what is too old, even if nothing comes any more."""
+        self._seen.tidy(time.monotonic())
+        self._waiting.age()
+        self._tidying = asyncio.get_running_loop().call_later(limits.TIDY_S, self._tidy)
 
     def _arrive(self, index: int, inbound: envelope.Inbound) -> None:
         arrival = self._opener.open(index, inbound)

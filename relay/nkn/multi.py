@@ -62,6 +62,10 @@ class Seen:
         self._copies.put(key, message_id, first, now)
         return first, True
 
+    def tidy(self, now: float) -> None:
+        """Forget messages that are too old."""
+        self._copies.forget(now)
+
     def keep_reply(self, copy: Copy, reply: str | bytes) -> None:
         """Keep what was replied, if there is room, to answer later copies alike."""
         size = len(reply)

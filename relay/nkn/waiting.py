@@ -13,7 +13,7 @@ Pure; owned by `messenger`.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from relay.nkn import payload
@@ -31,7 +31,8 @@ class Waiting:
 
     def __init__(self, counts: Counter[str]) -> None:
         self._waiters: dict[_Name, Acknowledged] = {}
-        self._settled: OrderedDict[_Name, str] = OrderedDict()
+        self._settled: dict[_Name, str] = {}
+        self._settled_before: dict[_Name, str] = {}
         self._counts = counts
 
     def __len__(self) -> int:
@@ -64,11 +65,15 @@ class Waiting:
         done = self._waiters.pop(name, None)
         if done is None:
             unasked = "answers_unawaited" if sealed else "unsealed_dropped"
-            self._counts[self._settled.get(name, unasked)] += 1
+            self._counts[self._settled.get(name) or self._settled_before.get(name, unasked)] += 1
             return
         self._settle(name, "answers_repeated")
         self._counts["acknowledged" if is_ack else "replied"] += 1
         done(None if is_ack else answer.data)
+
+    def age(self) -> None:
+        """What was settled before the last time is forgotten."""
+        self._settled_before, self._settled = self._settled, {}
 
     def _give_up(self, name: _Name) -> None:
         del self._waiters[name]
@@ -77,5 +82,5 @@ class Waiting:
     def _settle(self, name: _Name, later: str) -> None:
         """From now on an answer counts as `later`."""
         self._settled[name] = later
-        if len(self._settled) > limits.ANSWERED_RECENTLY_MAX:
-            self._settled.popitem(last=False)
+        if len(self._settled) >= limits.ANSWERED_RECENTLY_MAX // 2:
+            self.age()

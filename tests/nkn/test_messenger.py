@@ -575,6 +575,17 @@ async def test_the_clients_own_holding_seconds_are_the_default(client, node, unt
     assert node.statistics()["holding"] == 1
 
 
+async def test_messages_are_forgotten_in_time_even_if_nothing_comes(client, node, until, monkeypatch):
+    monkeypatch.setattr(limits, "TIDY_S", 0.01)
+    monkeypatch.setattr(limits, "SEEN_TTL_S", 0.5)
+    alice = await client(ALICE)
+    bob = await client(BOB)
+    bob.on_message(lambda _: None)
+    await alice.send(bob.addr, "x")
+    assert bob.statistics()["seen"] == 1
+    await until(lambda: bob.statistics()["seen"] == 0)
+
+
 async def test_receipts_are_given_when_they_are_asked_for(client, until):
     async with DevNode(block_s=0) as node:
         alice = await client(ALICE, rpc_server_addr=[node.rpc_url])

@@ -144,12 +144,29 @@ def test_everyone_who_is_given_up_for_want_of_room_counts(waiting, counts, monke
     assert counts["waiters_dropped"] == 2
 
 
+def settle(waiting, key):
+    waiting.expect([key], ID, lambda _: None)
+    waiting.answer(key, payload.ack(ID))
+
+
 def test_what_was_settled_longest_ago_is_forgotten_first(waiting, counts, monkeypatch):
-    monkeypatch.setattr(limits, "ANSWERED_RECENTLY_MAX", 2)
-    for key in (BOB, CAROL, MALLORY):
-        waiting.expect([key], ID, lambda _: None)
-        waiting.answer(key, payload.ack(ID))
+    monkeypatch.setattr(limits, "ANSWERED_RECENTLY_MAX", 4)
+    for key in (BOB, CAROL):
+        settle(waiting, key)
+    waiting.answer(BOB, payload.ack(ID))
+    assert counts["answers_repeated"] == 1
+    for key in (MALLORY, b"d" * 32):
+        settle(waiting, key)
     waiting.answer(BOB, payload.ack(ID))
     assert counts["answers_unawaited"] == 1
     waiting.answer(MALLORY, payload.ack(ID))
-    assert counts["answers_repeated"] == 1
+    assert counts["answers_repeated"] == 2
+
+
+def test_what_was_settled_is_forgotten_when_it_aged_twice(waiting, counts):
+    settle(waiting, BOB)
+    waiting.age()
+    waiting.answer(BOB, payload.ack(ID))
+    waiting.age()
+    waiting.answer(BOB, payload.ack(ID))
+    assert (counts["answers_repeated"], counts["answers_unawaited"]) == (1, 1)

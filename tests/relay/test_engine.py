@@ -923,10 +923,24 @@ def test_statistics_tell_the_ledger():
         "peak_waiting": 1,
         "uploads": 0,
         "uploads_b": 0,
+        "ids": 0,
         "retained_b": 0,
         "retained_dropped": 0,
         "again_cut_short": 0,
     }
+
+
+def test_ids_are_forgotten_in_time_even_if_nothing_happens():
+    desk = Desk()
+    desk.ask("answered")
+    desk.say("relay.cancel", id="answered")
+    desk.say("relay.cancel", id="never came")
+    desk.say("http.upload.begin", id="given up", total_chunks=1, req={"path": "/api/tags"})
+    desk.say("relay.cancel", id="given up")
+    assert limits.CANCELS_TTL_S == limits.UPLOAD_SILENCE_S
+    for seconds, left in ((0.0, 4), (limits.CANCELS_TTL_S, 1), (limits.ANSWERED_TTL_S, 0)):
+        desk.engine.tidy(desk.now + seconds)
+        assert desk.engine.statistics()["ids"] == left
 
 
 # -- promises ---------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "relay-operator.md").read
 SEEN: dict[str, Any] = {
     "ended_ok": 3, "ended_timeout": 1, "refused_timeout": 1, "refused_busy": 2, "event_http": 7,
     "dropped_stranger": 4, "running": 2, "waiting": 5, "retained_b": 1000, "bytes_in": 10, "bytes_out": 20,
-    "send_failed_OutboxFull": 6, "unsent_b": 9,
+    "send_failed_OutboxFull": 6, "unsent_b": 9, "ids": 12,
     "nkn": {
         "sent": 11, "resent": 2, "unsealed_dropped": 8,
         "parts": {"__0__": {"ready": True, "losses": 1}, "": {"ready": False, "losses": 2, "failures": 3}},
@@ -57,6 +57,7 @@ def test_what_was_counted_stands_there() -> None:
         ("relay_bytes_total", ("out",)): 20,
         ("relay_unsent_bytes", ()): 9,
         ("relay_retained_bytes", ()): 1000,
+        ("relay_remembered_ids", ()): 12,
         ("relay_nkn_links", ("up",)): 1,
         ("relay_nkn_links", ("down",)): 1,
         ("relay_nkn_losses_total", ()): 3,

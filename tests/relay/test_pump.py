@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from relay import pump as pumps
+from relay import thrift
 from relay.admission import Shares
 from relay.commands import Note
 from relay.engine import Engine
@@ -36,6 +37,10 @@ class FakeUpstream:
         self.events = events
         self.started: list[int] = []
         self.told: list[tuple[str, Any, Any]] = []
+
+    @property
+    def idle(self) -> bool:
+        return not self.started
 
     def start(self, tag: int, _request: Any) -> None:
         self.started.append(tag)
@@ -244,3 +249,24 @@ async def test_bytes_and_the_first_line_are_counted_once(bench: Bench) -> None:
     await bench.until(lambda: bench.client.frames[-1]["event"] == "relay.response.end")
     assert bench.pump._unanswered == {}
     assert bench.pump.statistics()["bytes_in"] > 50
+
+
+async def test_ids_are_forgotten_all_the_time_and_memory_is_given_back_while_nothing_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pumps, "Upstream", FakeUpstream)
+    monkeypatch.setattr(limits, "TIDY_S", 0.01)
+    tidied: list[float] = []
+    given_back: list[bool] = []
+    monkeypatch.setattr(Engine, "tidy", lambda _self, now: tidied.append(now))
+    monkeypatch.setattr(thrift, "give_back", lambda: given_back.append(one.upstream.idle))
+    one = Bench()
+    await one.until(lambda: len(given_back) > 1)
+    one.ask()
+    before = len(tidied)
+    await one.until(lambda: len(tidied) > before + 1)
+    assert all(given_back)
+    await one.pump.stop()
+    before = len(tidied)
+    await asyncio.sleep(0.05)
+    assert len(tidied) == before

@@ -19,7 +19,7 @@ from typing import Any
 import h11
 import pytest
 
-from relay import thrift, upstream, workers
+from relay import upstream, workers
 from relay.call import Call
 from relay.events import StreamMode
 from relay.nkn.devnode import certificate
@@ -870,29 +870,6 @@ def test_a_worker_that_idles_ends_and_another_is_made_for_the_next_request(bench
     for _ in range(3):
         assert bench.until_closed(bench.start(url))[-1][0] == "eof"
         until(lambda: not bench.threads)
-
-
-def test_memory_is_given_back_after_the_last_request_and_never_while_one_runs(bench, monkeypatch):
-    monkeypatch.setattr(limits, "REST_S", 0.01)
-    running: list[int] = []
-    monkeypatch.setattr(thrift, "give_back", lambda: running.append(len(bench.upstream._calls)))
-    go_on = threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        assert go_on.wait(PATIENCE_S)
-        peer.send(OK, b"Content-Length: 2\r\n\r\nok")
-
-    slow = bench.serve(script)
-    fine = bench.serve(answering(OK + b"Content-Length: 2\r\n\r\nok"))
-    assert bench.until_closed(bench.start(fine.url))
-    tag = bench.start(slow.url)
-    time.sleep(0.05)  # the rest that the first one began is over
-    before = len(running)
-    go_on.set()
-    bench.until_closed(tag)
-    until(lambda: len(running) > before)
-    assert set(running) == {0}
 
 
 def test_requests_that_come_while_workers_leave_are_all_served(make_request, monkeypatch):

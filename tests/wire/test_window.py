@@ -20,6 +20,15 @@ def test_what_was_put_is_remembered_for_its_time() -> None:
     assert len(window) == 0
 
 
+def test_what_is_too_old_is_forgotten_when_told_so() -> None:
+    window: Window[str, int, str] = Window(10, 5.0)
+    window.put("a", 1, "x", 0.0)
+    window.put("b", 1, "y", 1.0)
+    for now, left in ((4.9, 2), (5.0, 1), (6.0, 0)):
+        window.forget(now)
+        assert len(window) == left
+
+
 def test_what_is_put_again_is_new_and_counts_once() -> None:
     gone: list[str] = []
     window: Window[str, int, str] = Window(10, 5.0, gone.append)
