@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from relay.policy import UpstreamRequest
+from wire.record import record
 
 
 class Effort(Enum):
@@ -28,7 +29,7 @@ class Effort(Enum):
     SPARE = "spare"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Send:
     """A direct message to a peer; with a tag, its acknowledgement is to be reported with `number`."""
 
@@ -39,7 +40,7 @@ class Send:
     effort: Effort = Effort.ONCE
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Start:
     """Hand a request to a worker."""
 
@@ -47,14 +48,14 @@ class Start:
     request: UpstreamRequest
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Abort:
     """Close the upstream connection of a request at once."""
 
     tag: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Gather:
     """From now on a little that comes for this request may wait for its window, or not any more."""
 
@@ -62,7 +63,7 @@ class Gather:
     lazy: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hold:
     """Read no further from the upstream of a request, or go on."""
 
@@ -77,7 +78,7 @@ class Probe:
     urls: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Note:
     """Something an operator may want to see; never a prompt, never a secret."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from relay.events import Event, RequestId, StreamMode
 from wire import jsontext
 from wire.errors import Fault
+from wire.record import record
 
 
 def _frame(event: str, identifier: RequestId, fields: dict[str, Any]) -> str:
@@ -43,7 +44,7 @@ def begin(identifier: RequestId, status: int, headers: dict[str, str], ts: int) 
     return _frame("relay.response.begin", identifier, fields)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Line:
     """A line ready for a frame.
 

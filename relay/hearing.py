@@ -12,12 +12,12 @@ Pure; owned by one `exchange`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from wire import limits
+from wire.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Sent:
     """A frame under way: when it was sent, its size, the highest number in it."""
 

@@ -7,8 +7,6 @@ one `exchange`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from relay import events, frames
 from relay.batcher import Batcher
 from relay.commands import Effort
@@ -16,9 +14,10 @@ from wire import limits
 from wire.endmark import EndMark
 from wire.errors import UpstreamFault, line_too_long
 from wire.ndjson import LineSplitter, LineTooLong
+from wire.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Piece:
     data: bytes
 
@@ -27,7 +26,7 @@ class _Piece:
         return len(self.data) * 4 // 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Frame:
     """A frame of the body.
 
@@ -42,7 +41,7 @@ class Frame:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Out:
     """A frame for the peer.
 

@@ -7,13 +7,13 @@ nothing. Pure; called by `messenger` for each inbound frame.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 from relay.nkn import address, envelope, payload, seal
 from relay.nkn.identity import Identity, KeyFault
+from wire.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Arrival:
     """One copy of a message.
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from wire import limits
+from wire.record import record
 
 _SIGNATURE_B = 64
 
@@ -20,7 +20,7 @@ class MessageTooLargeError(ValueError):
     """A message over the network's 4,000,000 bytes; nothing was sent."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dispatch:
     """Destinations with their serialised payloads.Message.
 

@@ -17,6 +17,7 @@ from relay.nkn import messages_pb2 as pb
 from relay.nkn import sigchain
 from relay.nkn.identity import Identity
 from wire import limits
+from wire.record import record
 
 
 class EnvelopeError(ValueError):
@@ -35,7 +36,7 @@ class Outbound:
     max_holding_seconds: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Inbound:
     """A message on its way from a node to a client; a `prev_hash` asks for a receipt."""
 

@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from relay.nkn import address as nkn_address
@@ -22,13 +22,14 @@ from relay.nkn.identity import Identity
 from relay.nkn.link import Link, LinkOptions
 from relay.nkn.outbox import OutboxFull
 from wire import limits
+from wire.record import record
 
 _BACKLOG_S = 0.1
 _WATCH_S = 1.0
 """How often the paths' health is looked at."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Terms:
     """How a message is sent.
 

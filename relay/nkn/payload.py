@@ -6,11 +6,10 @@ Source: the SDKs' payloads.proto. A reply or an acknowledgement carries `reply_t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from google.protobuf.message import DecodeError
 
 from relay.nkn import messages_pb2 as pb
+from wire.record import record
 
 BINARY = int(pb.BINARY)
 TEXT = int(pb.TEXT)
@@ -24,7 +23,7 @@ class PayloadError(ValueError):
     """The bytes are no payload."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Payload:
     """One end-to-end message.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
 from functools import lru_cache
 
 from relay.nkn import address
+from wire.record import record
 
 _TAIL = b"\x00\x00\x00"  # empty id, empty key, not mining
 
@@ -32,7 +32,7 @@ def varbytes(data: bytes) -> bytes:
     return varuint(len(data)) + data
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Head:
     """What every signature of one outbound message has in common.
 
