@@ -4,7 +4,8 @@
 
 Upstream, node and relay are processes of their own. What the relay holds at rest, before anything was asked,
 is the base. A first wave of as many streams for a few seconds shows what it keeps of the memory that it once
-needed; then the streams that are watched, and what is left of them. Resident memory, as the kernel counts it.
+needed; then the streams that are watched, and what is left of them: when all ids are forgotten, after six
+minutes. Resident memory, as the kernel counts it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from relay.nkn import MultiClient
 from wire import limits
 
 _LOOK_S = 1.0
+_FORGOTTEN_S = max(limits.ANSWERED_TTL_S, limits.SEEN_TTL_S) + 2 * limits.TIDY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,10 @@ class Outcome:
 
     Attributes:
         base_mib: at rest, after a first small load.
-        wave_mib: at rest after the first wave.
+        wave_mib: at rest after the first wave, when what was kept is forgotten and memory was given back.
         minutes: the middle of each minute's looks.
         most_mib: the highest look.
-        after_mib: at rest again, when what was kept for peers is forgotten and memory was given back.
+        after_mib: at rest again, as after the first wave.
         whole, streams: that ended well, and all.
         first_ms: request to first line, the middle.
         core: share of one core.
@@ -70,13 +72,13 @@ async def measure(relay: Child, rpc: str, load: Load) -> Outcome:
         await client.wait_connected(30)
         listener = Listener(client, relay.told, acknowledges=True)
 
-        async def rest(load: Load) -> tuple[list[Stream], float]:
+        async def rest(load: Load, seconds: float = _FORGOTTEN_S) -> tuple[list[Stream], float]:
             found = await streams.run(streams.over_nkn(listener.peer), load)
             await listener.quiet()
-            await asyncio.sleep(limits.REST_S + 5)
+            await asyncio.sleep(seconds)
             return found, processes.rss_mib(relay.pid)
 
-        _, base = await rest(WARM)
+        _, base = await rest(WARM, limits.TIDY_S + 5)
         _, wave = await rest(replace(load, lines=5 * load.rate))
         cpu = processes.cpu_s(relay.pid)
         looking = asyncio.create_task(look())

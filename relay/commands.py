@@ -40,7 +40,7 @@ class Send:
     effort: Effort = Effort.ONCE
 
 
-@record
+@dataclass(frozen=True, slots=True)
 class Start:
     """Hand a request to a worker."""
 
@@ -48,7 +48,7 @@ class Start:
     request: UpstreamRequest
 
 
-@record
+@dataclass(frozen=True, slots=True)
 class Abort:
     """Close the upstream connection of a request at once."""
 
@@ -63,7 +63,7 @@ class Gather:
     lazy: bool
 
 
-@record
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Read no further from the upstream of a request, or go on."""
 
@@ -78,7 +78,7 @@ class Probe:
     urls: Mapping[str, str]
 
 
-@record
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something an operator may want to see; never a prompt, never a secret."""
 

@@ -7,7 +7,7 @@ wants to be asked again. Owned by `engine`.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 from relay import events, frames
 from relay.commands import Effort
@@ -20,7 +20,7 @@ from wire.endmark import NEEDS_MARK
 from wire.errors import Fault, cut, peer_gone, upstream_broke, upstream_status
 
 
-class Phase(Enum):
+class Phase(StrEnum):
     """Where an exchange stands."""
 
     QUEUED = "queued"

@@ -156,7 +156,7 @@ class Pump:
                 command.text,
                 on_ack=on_ack,
                 max_holding_seconds=limits.HOLD_FRAMES_S,
-                resend=command.effort in {Effort.SURE, Effort.LEAN},
+                resend=command.effort is Effort.SURE or command.effort is Effort.LEAN,
                 one_path=command.effort is Effort.LEAN,
             )
         except (OutboxFull, MessageTooLargeError) as error:

@@ -17,6 +17,7 @@ from wire import limits
 
 quote: Callable[[str], str] = json.JSONEncoder(ensure_ascii=False).encode
 """A string as JSON text, non-ASCII characters as they are."""
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class JsonError(ValueError):
@@ -82,7 +83,7 @@ def dumps(value: Any) -> str:
     The caller vouches for what is in it: ValueError for an infinity, and a lone surrogate would fail when
     the text is encoded.
     """
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _COMPACT.encode(value)
 
 
 def body(value: Any) -> bytes:
