@@ -84,11 +84,14 @@ class Asker:
         return await self._until(identifier, lambda frames: len(frames) >= count)
 
     async def whole(self, identifier: Any) -> list[Frame]:
-        """Wait for the terminal frame and every line and chunk up to its last_seq; all frames."""
+        """Wait for the terminal frame, every line and chunk up to its last_seq, and `begin`; all frames."""
 
         def complete(frames: list[Frame]) -> bool:
-            ends = [frame for frame in frames if frame["event"] in TERMINAL]
-            return bool(ends) and len(_numbered(frames)) >= ends[0].get("last_seq", 0)
+            end = next((frame for frame in frames if frame["event"] in TERMINAL), None)
+            if end is None or len(_numbered(frames)) < end.get("last_seq", 0):
+                return False
+            is_begun = end["event"] == "relay.response.end" and (end["ok"] or end["last_seq"] > 0)
+            return not is_begun or any(frame["event"] == "relay.response.begin" for frame in frames)
 
         found = await self._until(identifier, complete)
         return sorted(found, key=lambda frame: frame["event"] in TERMINAL)
