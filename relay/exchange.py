@@ -209,11 +209,13 @@ class Exchange:
         """When `advance` has something to do; None once ended."""
         if self.ended:
             return None
-        times = [self._patience.deadline(queued=self.phase is Phase.QUEUED)]
+        due = self._patience.deadline(queued=self.phase is Phase.QUEUED)
         if self.request.stream.wanted:
-            times.append(self._patience.beat_at())
-        times += [at for at in (self._outflow.due_at(), self._hearing.gone_at()) if at is not None]
-        return min(times)
+            due = min(due, self._patience.beat_at())
+        for at in (self._outflow.due_at(), self._hearing.gone_at()):
+            if at is not None and at < due:
+                due = at
+        return due
 
     # -- inside -------------------------------------------------------------------------
 
