@@ -6,7 +6,7 @@ Reading rests where a line would only be held, so that lines gather and fewer of
     lines come faster than the stream's share  → for that share of what all may read, at most its window
 
 Every read makes a frame. Few streams whose frames are acknowledged read as fast as lines come; no line waits
-for longer than its stream's window and a round. Owned by `upstream`.
+for longer than its stream's window and a round, a crowd's and two. Owned by `upstream`.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Rounds:
         self._loop = asyncio.get_running_loop()
         self._rounds: dict[int, list[Callable[[], None]]] = {}
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
-        """Call it, which raises nothing, after that time or a little more."""
-        number = math.ceil((self._loop.time() + delay_s) / limits.ROUND_S)
+    def call_later(self, delay_s: float, callback: Callable[[], None], *, every: int = 1) -> None:
+        """Call it, which raises nothing, after that time and at most `every` rounds more."""
+        number = every * math.ceil((self._loop.time() + delay_s) / (every * limits.ROUND_S))
         if number not in self._rounds:
             self._rounds[number] = []
             self._loop.call_at(number * limits.ROUND_S, self._run, number)
@@ -171,7 +171,8 @@ class Reading:
         self._rest = _Rest(gathers=gathers)
         self._came_at = self._loop.time()
         self._watch(wanted=False)
-        self._rounds.call_later(seconds, partial(self._wake, self._rest))
+        every = 1 if gathers else limits.CROWD_ROUNDS
+        self._rounds.call_later(seconds, partial(self._wake, self._rest), every=every)
 
     def _wake(self, rest: _Rest) -> None:
         if rest is not self._rest:

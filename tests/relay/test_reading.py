@@ -187,6 +187,7 @@ def test_a_body_that_is_no_stream_is_read_without_rests(make_request, loop):
 
 
 WINDOW_S = limits.BATCH_MS / 1000
+_ROUND_S = limits.CROWD_ROUNDS * limits.ROUND_S
 
 
 def under_way(bench: Bench) -> None:
@@ -259,7 +260,7 @@ def test_no_rest_is_longer_than_the_window_however_small_the_share(bench):
     bench.share_s = 1000.0
     bench.send(HEAD, chunk(b"a\n"))
     began = bench.loop.now
-    assert bench.send(chunk(b"b\n"), after_s=WINDOW_S + limits.ROUND_S) == [("data", b"b\n")]
+    assert bench.send(chunk(b"b\n"), after_s=WINDOW_S + _ROUND_S) == [("data", b"b\n")]
     assert bench.came_at == began, "it may have come with the rest's beginning"
     assert bench.send(after_s=10.0) == []
     assert bench.send(chunk(b"c\n"), after_s=0.0) == [("data", b"c\n")]
@@ -325,18 +326,28 @@ def test_a_wake_up_for_nothing_is_nothing(bench):
 # -- rounds -----------------------------------------------------------------------------------
 
 
-def test_what_is_due_at_about_the_same_time_is_called_together_and_never_early(loop):
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_what_is_due_at_about_the_same_time_is_called_together_and_never_early(loop, every):
     rounds, called = Rounds(), []
     for number in range(100):
-        rounds.call_later(0.08 + number / 10_000, lambda number=number: called.append((number, loop.now)))
+        rounds.call_later(
+            0.08 + number / 10_000, lambda number=number: called.append((number, loop.now)), every=every
+        )
     assert len(loop.later) <= 2
     while loop.later:
         loop.pass_time(0.001)
     assert sorted(number for number, _ in called) == list(range(100))
     for number, at in called:
         late_s = at - (100.0 + 0.08 + number / 10_000)
-        assert -1e-9 <= late_s <= limits.ROUND_S + 0.001
+        assert -1e-9 <= late_s <= every * limits.ROUND_S + 0.001
     assert rounds._rounds == {}
+
+
+def test_rounds_of_two_kinds_meet(loop):
+    rounds = Rounds()
+    for number in range(40):
+        rounds.call_later(number / 1000, lambda: None, every=1 + number % 2)
+    assert len(loop.later) <= 5
 
 
 def test_a_round_that_asks_for_the_next_one_gets_it(loop):
