@@ -6,7 +6,7 @@ Reading rests where a line would only be held, so that lines gather and fewer of
     lines come faster than the stream's share  → for that share of what all may read, at most its window
 
 Every read makes a frame. Few streams whose frames are acknowledged read as fast as lines come; no line waits
-for longer than its stream's window and a round, a crowd's and two. Owned by `upstream`.
+for longer than its stream's window and a round, or two where all rest for their windows. Owned by `upstream`.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Reading:
         self._rest = _Rest(gathers=gathers)
         self._came_at = self._loop.time()
         self._watch(wanted=False)
-        every = 1 if gathers else limits.CROWD_ROUNDS
+        every = 1 if gathers or seconds < self._window_s else limits.CROWD_ROUNDS
         self._rounds.call_later(seconds, partial(self._wake, self._rest), every=every)
 
     def _wake(self, rest: _Rest) -> None:

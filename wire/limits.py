@@ -158,8 +158,8 @@ LITTLE_B: Final = 1024
 """What came of a stream and is less than that may wait while a frame is under way."""
 ROUND_S: Final = 0.01
 CROWD_ROUNDS: Final = 2
-"""Upstreams that rest are read on in common rounds, those of a crowd in every second: what is done at once is
-done on warm caches."""
+"""Upstreams that rest are read on in common rounds, in every second if so many run that each rests for its
+whole window: what is done at once is done on warm caches."""
 WRITES_AT_ONCE: Final = 4
 """Of a node's socket in one turn of the loop: the last lines of a stream and its end, one after the other;
 what comes beyond is a crowd's and is written together."""
