@@ -54,7 +54,7 @@ class Window(Generic[_Owner, _Item, _Value]):
             self._make_room()
 
     def forget(self, now: float) -> None:
-        """What is too old; else that is done when something is asked or put."""
+        """Forget what is too old, as is done whenever something is asked or put."""
         while self._values:
             (owner, item), (at, _) = next(iter(self._values.items()))
             if now < at + self._ttl_s:

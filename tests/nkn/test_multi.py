@@ -33,6 +33,15 @@ def test_a_copy_is_known_until_its_time_is_over_and_not_longer():
     assert seen.arrive(KEY, ID, limits.SEEN_TTL_S)[1]
 
 
+def test_what_is_too_old_is_forgotten_when_told_so():
+    seen = Seen()
+    seen.arrive(KEY, ID, 0.0)
+    seen.arrive(OTHER, ID, 1.0)
+    for now, left in ((limits.SEEN_TTL_S - 0.1, 2), (limits.SEEN_TTL_S, 1), (limits.SEEN_TTL_S + 1.0, 0)):
+        seen.tidy(now)
+        assert len(seen) == left
+
+
 def test_what_is_remembered_is_bounded_and_the_oldest_goes_first(monkeypatch):
     monkeypatch.setattr(limits, "SEEN_MAX", 3)
     seen = Seen()

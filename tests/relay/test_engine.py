@@ -364,6 +364,16 @@ def test_a_late_cancel_of_what_has_ended_changes_nothing():
     assert frames_of(desk.ask("i"))[-1] == sent[-1]
 
 
+def test_a_cancel_of_what_has_ended_or_of_no_id_is_not_remembered():
+    desk = Desk()
+    desk.ask("i")
+    desk.say("relay.cancel", id="i")
+    assert desk.engine.statistics()["ids"] == 1
+    for fields in ({"id": "i"}, {}):
+        desk.say("relay.cancel", **fields)
+        assert desk.engine.statistics()["ids"] == 1
+
+
 def test_cancels_of_nothing_are_remembered_in_bounded_memory():
     desk = Desk()
     for number in range(limits.CANCELS_MAX + 10):

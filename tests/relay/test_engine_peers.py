@@ -282,6 +282,7 @@ def test_cancelling_gives_it_up_and_what_still_comes_of_it_is_passed_over() -> N
     assert only(desk.say("relay.cancel", id="i"))["code"] == "cancelled"
     assert desk.engine.statistics()["uploads"] == 0
     assert frames_of(hear(desk, *pieces()[1:])) == []
+    assert desk.engine.counts["dropped_upload_cancelled"] == len(pieces()) - 1
     assert only(hear(desk, pieces()[0]))["code"] == "cancelled"
     assert desk.engine.statistics()["uploads"] == 0
     assert desk.wait(100) == []
