@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -139,6 +140,12 @@ def sdk_relay(rpc: str, target: str) -> Child:
 
 def _settings(rpc: str, target: str) -> dict[str, str]:
     return {"NKN_RPC_ADDR": rpc, "RELAY_TARGETS": json.dumps({"ollama": target})}
+
+
+def free_port() -> int:
+    """A port of loopback that nobody holds now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def cpu_s(pid: int) -> float:

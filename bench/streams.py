@@ -76,22 +76,29 @@ Ask = Callable[[dict[str, int]], Awaitable[Stream]]
 """Asks for one stream with {rate, lines}."""
 
 
-def direct(url: str) -> Ask:
-    """Ask by a bare socket."""
+def direct(url: str, patience_s: float | None = None) -> Ask:
+    """Ask by a bare socket; a stream that breaks off, or takes longer than that, is not whole."""
     host, port = urlsplit(url).hostname, urlsplit(url).port
 
-    async def ask(body: dict[str, int]) -> Stream:
-        stream = Stream()
+    async def read(stream: Stream, body: dict[str, int]) -> None:
         raw = json.dumps(body).encode()
         reader, writer = await asyncio.open_connection(host, port)
         head = f"POST /api/generate HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(raw)}\r\n\r\n"
-        writer.write(head.encode() + raw)
-        await reader.readuntil(b"\r\n\r\n")
-        while size := int(await reader.readline(), 16):
-            line = await reader.readexactly(size + 2)
-            stream.came.append((time.monotonic(), line.decode()))
+        try:
+            writer.write(head.encode() + raw)
+            await reader.readuntil(b"\r\n\r\n")
+            while size := int(await reader.readline() or b"0", 16):
+                line = await reader.readexactly(size + 2)
+                stream.came.append((time.monotonic(), line.decode()))
+        finally:
+            writer.close()
+
+    async def ask(body: dict[str, int]) -> Stream:
+        stream = Stream()
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # time-outs are OSErrors
+            async with asyncio.timeout(patience_s):
+                await read(stream, body)
         stream.whole = len(stream.came) == body["lines"]
-        writer.close()
         return stream
 
     return ask

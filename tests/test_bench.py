@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from bench import cases, measured, processes, tables
+from bench import cases, measured, processes, tables, tunnel
 from bench.cases import CLOCKED, DIRECT, PLAIN, SDK, Case
 from bench.measured import Costs, Figures
-from bench.streams import Load, Stream
+from bench.streams import Load, Stream, direct
 from bench.timed_relay import OF_WORKERS, SEAMS, Meter, place
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,6 +81,91 @@ def test_the_profile_accounts_for_the_whole(tmp_path: Path) -> None:
         assert f"1 × 30 lines/s, {name}" in text
         sent = by_name["sign"]["calls"]
         assert sent > by_name["JSON and frame text"]["calls"] / 2, "each frame is signed"
+
+
+TUNNEL = """#!{python}
+import asyncio, sys
+
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert words.keys() - {{"-i", "-from"}} == {{"-rpc", "-s", "-to"}}
+
+
+async def pass_on(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+    finally:
+        writer.close()
+
+
+async def join(reader, writer):
+    host, port = open({note!r}).read().split(":")
+    there = await asyncio.open_connection(host, int(port))
+    await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer))
+
+
+async def near():
+    host, port = words["-from"].split(":")
+    await (await asyncio.start_server(join, host, int(port))).serve_forever()
+
+
+async def far():
+    open({note!r}, "w").write(words["-to"])
+    await asyncio.Event().wait()
+
+
+asyncio.run(near() if "-from" in words else far())
+"""
+
+
+@linux
+def test_networks_are_gone_through_by_a_relay_and_beside_it_by_a_tunnel(tmp_path: Path) -> None:
+    program = tmp_path / "tunnel"
+    program.write_text(TUNNEL.format(python=sys.executable, note=str(tmp_path / "note")), encoding="utf-8")
+    program.chmod(0o700)
+    words = ("--quick", "--only", "near", "--ways", "ours", "--tunnel", str(program))
+    text, told = _run("lossy", tmp_path, *words)
+    assert "| 0 ± 0 ms, 0% loss | tunnel |" in text
+    assert [(one["way"], one["whole"], one["streams"]) for one in told] == [("ours", 4, 4), ("tunnel", 4, 4)]
+    assert (told[0]["copies"] > 900, told[1]["copies"]) == (True, None)
+    assert told[0]["relay_cpu"] > 0
+    assert all(one["latest_ms"] >= one["late_ms"] for one in told)
+
+
+def test_a_tunnel_that_cannot_be_started_is_named() -> None:
+    with (
+        pytest.raises(processes.MissingPartError, match="/no/tunnel cannot be started: No such file"),
+        tunnel.tunnel("/no/tunnel", "http://127.0.0.1:1", "127.0.0.1:1"),
+    ):
+        pass
+
+
+async def test_a_tunnel_through_which_nothing_comes_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tunnel, "_PAUSE_S", 0.0)
+    with pytest.raises(processes.MissingPartError, match="nothing comes"):
+        await tunnel.Tunnel(f"http://127.0.0.1:{processes.free_port()}", 1).wait()
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_stream_that_breaks_off_or_falls_silent_is_not_whole(silent: bool) -> None:
+    over = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n2\r\na\n\r\n")
+        if silent:
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        over.set()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        stream = await direct(f"http://127.0.0.1:{port}", 0.3)({"rate": 1, "lines": 2})
+        await over.wait()
+    assert ([line for _, line in stream.came], stream.whole) == (["a\n\r\n"], False)
 
 
 @pytest.mark.parametrize("seam", [seam for _, seams in SEAMS for seam in seams])
