@@ -65,14 +65,13 @@ def outbound(
     Args:
         payloads: one serialised payloads.Message for all destinations, or one for each.
     """
-    each = [payloads[0]] * len(dests) if len(payloads) == 1 else payloads
-    signatures = [identity.sign(head.digest(dest, len(body))) for dest, body in zip(dests, each, strict=True)]
+    sizes = [len(payloads[0 if len(payloads) == 1 else index]) for index in range(len(dests))]
     message = pb.OutboundMessage(
         dests=dests,
         max_holding_seconds=max_holding_seconds,
         nonce=head.nonce,
         block_hash=head.block_hash,
-        signatures=signatures,
+        signatures=[identity.sign(head.digest(dest, size)) for dest, size in zip(dests, sizes, strict=True)],
         payloads=payloads,
     ).SerializeToString(deterministic=True)
     if len(payloads) > 1:

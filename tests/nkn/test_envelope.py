@@ -88,7 +88,7 @@ def test_only_several_payloads_are_compressed(count):
 
 
 def test_each_destination_needs_its_payload():
-    with pytest.raises(ValueError):
+    with pytest.raises(IndexError):
         envelope.outbound(ALICE, HEAD, [SOURCE] * 3, [b"a", b"b"])
 
 
