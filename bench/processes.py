@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 SDK = ROOT / "tests" / "interop" / "node_modules" / "nkn-sdk"
@@ -72,12 +72,7 @@ class Child:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
         for pipe in (self._process.stdout, self._errors):
             if pipe is not None:
                 pipe.close()
@@ -140,6 +135,16 @@ def sdk_relay(rpc: str, target: str) -> Child:
 
 def _settings(rpc: str, target: str) -> dict[str, str]:
     return {"NKN_RPC_ADDR": rpc, "RELAY_TARGETS": json.dumps({"ollama": target})}
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a program, by force if it does not listen."""
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def free_port() -> int:

@@ -9,7 +9,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,6 @@ SLOTS = 512
 """Of our front: it is to queue nobody here, since no other proxy does."""
 _START_S = 120.0
 """LiteLLM imports for 10 s and more."""
-_STOP_S = 10.0
 
 _NGINX = """
 worker_processes 1;
@@ -110,7 +108,8 @@ def nginx(upstream: int) -> Iterator[Peer]:
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         raise MissingPartError("nginx is missing: `apt-get install nginx-light`")
-    with tempfile.TemporaryDirectory() as name, _free_port() as port:
+    port = processes.free_port()
+    with tempfile.TemporaryDirectory() as name:
         config = Path(name, "nginx.conf")
         config.write_text(_NGINX.format(folder=name, upstream=upstream, port=port), encoding="utf-8")
         told = subprocess.run([program, "-v"], capture_output=True, text=True, check=False).stderr
@@ -123,7 +122,8 @@ def litellm(upstream: int, program: str | None) -> Iterator[Peer]:
     """LiteLLM's proxy with one worker and no database in front of the upstream's /v1."""
     if program is None:
         raise MissingPartError("LiteLLM is missing: --litellm PROGRAM, of `pip install 'litellm[proxy]'`")
-    with tempfile.TemporaryDirectory() as name, _free_port() as port:
+    port = processes.free_port()
+    with tempfile.TemporaryDirectory() as name:
         config, key = (
             Path(name, "config.yaml"),
             f"sk-{secrets.token_hex(32)}",
@@ -144,14 +144,6 @@ def _litellm_version(program: str) -> str:
 
 
 @contextlib.contextmanager
-def _free_port() -> Iterator[int]:
-    """A port that nobody has now."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = int(held.getsockname()[1])
-    yield port
-
-
-@contextlib.contextmanager
 def _running(
     words: list[str], port: int, path: str, env: dict[str, str] | None = None, folder: str | None = None
 ) -> Iterator[tuple[int, ...]]:
@@ -167,12 +159,7 @@ def _running(
                 raise MissingPartError(f"`{Path(words[0]).name}` did not start: {last}")
             yield _tree(child.pid)
         finally:
-            child.terminate()
-            try:
-                child.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            processes.end(child)
 
 
 def _answers(child: subprocess.Popen[bytes], url: str) -> bool:

@@ -19,7 +19,6 @@ from bench import processes
 from bench.streams import Ask, Load, direct, run
 from relay.nkn import Identity
 
-_STOP_S = 5.0
 _TRIES = 30
 _PATIENCE_S = 2.0
 _PAUSE_S = 0.3
@@ -78,9 +77,4 @@ def _end(*words: str) -> Iterator[int]:
     try:
         yield process.pid
     finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        processes.end(process)
